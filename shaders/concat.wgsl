@@ -1,0 +1,17 @@
+// Copies rows into wider rows: y[r, offset + k] = x[r, k]. x: [rows, block], y: [rows, total], of any type of four bytes,
+// moved as bits. A thread moves one E.
+alias E = u32;             // u32, or vec4u where block, total and offset are whole quads
+const WG: u32 = 64;
+
+struct Params { n: u32, block: u32, total: u32, offset: u32 }  // in units of E; n: of all of x
+@group(0) @binding(0) var<storage, read> x: array<E>;
+@group(0) @binding(1) var<storage, read_write> y: array<E>;
+@group(0) @binding(2) var<uniform> p: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = (wid.x + wid.y * num.x) * WG + lane;
+  if (i >= p.n) { return; }
+  let row = i / p.block;
+  y[row * p.total + p.offset + i - row * p.block] = x[i];
+}

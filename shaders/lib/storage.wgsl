@@ -1,0 +1,57 @@
+// How elements lie in a buffer, and how four of them (a quad, i..i+3) or one are read and written. `src_*` stands for
+// the binding. The x4 forms hold whole quads, so i is a multiple of 4; f16 is two elements in a u32 (no shader-f16 needed).
+@group(0) @binding(0) var<storage, read_write> src_f32: array<f32>;
+@group(0) @binding(1) var<storage, read_write> src_f32x4: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> src_f16: array<u32>;
+@group(0) @binding(3) var<storage, read_write> src_f16x4: array<vec2u>;
+@group(0) @binding(4) var<storage, read_write> src_i32: array<i32>;
+@group(0) @binding(5) var<storage, read_write> src_i32x4: array<vec4i>;
+@group(0) @binding(6) var<storage, read_write> src_u32: array<u32>;
+@group(0) @binding(7) var<storage, read_write> src_u32x4: array<vec4u>;
+
+fn f32_at(i: u32) -> f32 { return src_f32[i]; }
+fn f32_quad(i: u32) -> vec4f { return vec4f(src_f32[i], src_f32[i + 1u], src_f32[i + 2u], src_f32[i + 3u]); }
+fn f32_set(i: u32, v: f32) { src_f32[i] = v; }
+fn f32x4_at(i: u32) -> f32 { return src_f32x4[i >> 2u][i & 3u]; }
+fn f32x4_quad(i: u32) -> vec4f { return src_f32x4[i >> 2u]; }
+fn f32x4_put(i: u32, v: vec4f) { src_f32x4[i >> 2u] = v; }
+
+fn f16_at(i: u32) -> f32 { return unpack2x16float(src_f16[i >> 1u])[i & 1u]; }
+fn f16_quad(i: u32) -> vec4f {
+  let h = i >> 1u;
+  let a = unpack2x16float(src_f16[h]);
+  let b = unpack2x16float(src_f16[h + 1u]);
+  let c = unpack2x16float(src_f16[h + (i & 1u) * 2u]);
+  return select(vec4f(a, b), vec4f(a.y, b, c.x), (i & 1u) == 1u);
+}
+fn f16x4_at(i: u32) -> f32 {
+  let q = src_f16x4[i >> 2u];
+  return unpack2x16float(q[(i >> 1u) & 1u])[i & 1u];
+}
+fn f16x4_quad(i: u32) -> vec4f {
+  let q = src_f16x4[i >> 2u];
+  return vec4f(unpack2x16float(q.x), unpack2x16float(q.y));
+}
+fn f16x4_put(i: u32, v: vec4f) { src_f16x4[i >> 2u] = vec2u(pack2x16float(v.xy), pack2x16float(v.zw)); }
+
+fn i32_at(i: u32) -> i32 { return src_i32[i]; }
+fn i32_quad(i: u32) -> vec4i { return vec4i(src_i32[i], src_i32[i + 1u], src_i32[i + 2u], src_i32[i + 3u]); }
+fn i32_set(i: u32, v: i32) { src_i32[i] = v; }
+fn i32x4_at(i: u32) -> i32 { return src_i32x4[i >> 2u][i & 3u]; }
+fn i32x4_quad(i: u32) -> vec4i { return src_i32x4[i >> 2u]; }
+fn i32x4_put(i: u32, v: vec4i) { src_i32x4[i >> 2u] = v; }
+
+fn u32_at(i: u32) -> u32 { return src_u32[i]; }
+fn u32_quad(i: u32) -> vec4u { return vec4u(src_u32[i], src_u32[i + 1u], src_u32[i + 2u], src_u32[i + 3u]); }
+fn u32_set(i: u32, v: u32) { src_u32[i] = v; }
+fn u32x4_at(i: u32) -> u32 { return src_u32x4[i >> 2u][i & 3u]; }
+fn u32x4_quad(i: u32) -> vec4u { return src_u32x4[i >> 2u]; }
+fn u32x4_put(i: u32, v: vec4u) { src_u32x4[i >> 2u] = v; }
+
+// bool: a u32 of 0 or 1 in memory, 0.0 or 1.0 in registers
+fn bool_at(i: u32) -> f32 { return f32(src_u32[i]); }
+fn bool_quad(i: u32) -> vec4f { return vec4f(vec4u(src_u32[i], src_u32[i + 1u], src_u32[i + 2u], src_u32[i + 3u])); }
+fn bool_set(i: u32, v: f32) { src_u32[i] = u32(v != 0.0); }
+fn boolx4_at(i: u32) -> f32 { return f32(src_u32x4[i >> 2u][i & 3u]); }
+fn boolx4_quad(i: u32) -> vec4f { return vec4f(src_u32x4[i >> 2u]); }
+fn boolx4_put(i: u32, v: vec4f) { src_u32x4[i >> 2u] = vec4u(v != vec4f(0.0)); }

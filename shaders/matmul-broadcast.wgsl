@@ -1,0 +1,203 @@
+// y[b, m, n] = epilogue(sum over k of a[b, m, k] * w[b, k, n]), for software adapters with subgroups.
+// Same sum, bit for bit, as matmul.wgsl (docs/summation.md). A load there costs as much as 20 to 70 FMAs, whatever its
+// address, so a row of `a` is loaded by one lane and broadcast to the others. A workgroup is one subgroup and owns
+// TILE_M rows and LANES * TILE_N quads of columns; a lane owns all its rows and the quads lane, lane + LANES, ...
+enable subgroups;
+
+alias A = f32;                 // storage of a: f32, or packed f16
+alias W = f32;                 // storage of w
+alias Y = f32;                 // storage of y
+const LANES: u32 = 8u;         // subgroup size: 4, 8 or 16
+const TILE_M: u32 = 16u;       // rows of a tile: 1, 2, 4, 8 or 16
+const TILE_N: u32 = 1u;        // quads of columns of a lane: 1, 2 or 4
+const SEGMENT: u32 = 128u;     // terms of one partial sum: part of the result, not a choice of speed
+const K_TAIL: bool = true;     // k % 4 may not be 0
+const N_TAIL: bool = true;     // n % 4 may not be 0
+
+// Batch is outer x inner; each operand has its own strides, in elements, and 0 repeats it.
+struct Params {
+  batch: u32, inner: u32, m: u32, n: u32, k: u32,
+  a_offset: u32, a_outer: u32, a_inner: u32, a_m: u32, a_k: u32,
+  w_offset: u32, w_outer: u32, w_inner: u32, w_k: u32, w_n: u32,
+  y_offset: u32, y_outer: u32, y_inner: u32, y_m: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<A>;
+@group(0) @binding(1) var<storage, read> w: array<W>;
+@group(0) @binding(2) var<storage, read_write> y: array<Y>;
+@group(0) @binding(3) var<uniform> p: Params;
+
+fn a_at(i: u32) -> f32 { return a[i]; }
+fn a_quad(i: u32) -> vec4f { return vec4f(a[i], a[i + 1u], a[i + 2u], a[i + 3u]); }
+fn w_at(i: u32) -> f32 { return w[i]; }
+fn w_quad(i: u32) -> vec4f { return vec4f(w[i], w[i + 1u], w[i + 2u], w[i + 3u]); }
+fn y_set(i: u32, v: f32) { y[i] = v; }
+fn y_put(i: u32, v: vec4f) { for (var j = 0u; j < 4u; j++) { y[i + j] = v[j]; } }
+
+fn epilogue(v: vec4f, i: u32) -> vec4f { return v; }
+
+// a[k..k+3] of one row
+fn a_four(i: u32) -> vec4f { return a_quad(i); }
+fn a_four_strided(i: u32) -> vec4f {
+  return vec4f(a_at(i), a_at(i + p.a_k), a_at(i + 2u * p.a_k), a_at(i + 3u * p.a_k));
+}
+
+// w[k..k+3, n..n+3], a column of the matrix for each k
+fn w_block(i: u32) -> mat4x4f { // w_k = 1: torch's [out, in]
+  return transpose(mat4x4f(w_quad(i), w_quad(i + p.w_n), w_quad(i + 2u * p.w_n), w_quad(i + 3u * p.w_n)));
+}
+fn w_block_kn(i: u32) -> mat4x4f { // w_n = 1
+  return mat4x4f(w_quad(i), w_quad(i + p.w_k), w_quad(i + 2u * p.w_k), w_quad(i + 3u * p.w_k));
+}
+fn w_four_strided(i: u32) -> vec4f {
+  return vec4f(w_at(i), w_at(i + p.w_n), w_at(i + 2u * p.w_n), w_at(i + 3u * p.w_n));
+}
+fn w_block_strided(i: u32) -> mat4x4f {
+  return mat4x4f(w_four_strided(i), w_four_strided(i + p.w_k), w_four_strided(i + 2u * p.w_k), w_four_strided(i + 3u * p.w_k));
+}
+
+// 1, 2, 3 where there are as many quads, else an index in range for lines that TILE_N drops
+const Q1: u32 = min(1u, TILE_N - 1u);
+const Q2: u32 = min(2u, TILE_N - 1u);
+const Q3: u32 = min(3u, TILE_N - 1u);
+alias Row = array<vec4f, TILE_N>;      // a lane's quads of one row
+alias Tile = array<Row, 16>;           // its rows, TILE_M of them in use
+alias Block = array<mat4x4f, TILE_N>;  // w[k..k+3] of its quads
+
+fn masked(v: vec4f, k: u32) -> vec4f { return select(vec4f(0.0), v, vec4u(k, k + 1u, k + 2u, k + 3u) < vec4u(p.k)); }
+
+fn load_a(i: u32, k: u32) -> vec4f {
+  let v = a_four(i + k * p.a_k);
+  if (K_TAIL) { return masked(v, k); }
+  return v;
+}
+
+// Terms past the end are 0 * 0: garbage there may be NaN.
+fn load_quad(i: u32, k: u32) -> mat4x4f {
+  let v = w_block(i + k * p.w_k);
+  if (!K_TAIL) { return v; }
+  let zero = vec4f(0.0);
+  return mat4x4f(v[0], select(zero, v[1], k + 1u < p.k), select(zero, v[2], k + 2u < p.k), select(zero, v[3], k + 3u < p.k));
+}
+
+fn load_w(i: u32, k: u32) -> Block {
+  var v: Block;
+  let step = 4u * LANES * p.w_n;
+  v[0] = load_quad(i, k);
+  if (TILE_N > 1u) { v[Q1] = load_quad(i + step, k); }
+  if (TILE_N > 2u) { v[Q2] = load_quad(i + 2u * step, k); v[Q3] = load_quad(i + 3u * step, k); }
+  return v;
+}
+
+// Four terms of the sum of one quad, in ascending k.
+fn add_terms(x: vec4f, w4: mat4x4f, c: vec4f) -> vec4f {
+  return fma(vec4f(x.w), w4[3], fma(vec4f(x.z), w4[2], fma(vec4f(x.y), w4[1], fma(vec4f(x.x), w4[0], c))));
+}
+
+fn add_row_terms(x: vec4f, w4: Block, c: Row) -> Row {
+  var v = c;
+  v[0] = add_terms(x, w4[0], c[0]);
+  if (TILE_N > 1u) { v[Q1] = add_terms(x, w4[Q1], c[Q1]); }
+  if (TILE_N > 2u) { v[Q2] = add_terms(x, w4[Q2], c[Q2]); v[Q3] = add_terms(x, w4[Q3], c[Q3]); }
+  return v;
+}
+
+fn add_rows(t: Row, c: Row) -> Row {
+  var v = t;
+  v[0] += c[0];
+  if (TILE_N > 1u) { v[Q1] += c[Q1]; }
+  if (TILE_N > 2u) { v[Q2] += c[Q2]; v[Q3] += c[Q3]; }
+  return v;
+}
+
+// Written out, because SwiftShader unrolls no loop and a private array with a running index is slow.
+fn add_tile_terms(c: ptr<function, Tile>, x: array<vec4f, 4>, w4: Block) {
+  (*c)[0] = add_row_terms(subgroupBroadcast(x[0], 0u), w4, (*c)[0]);
+  if (TILE_M > 1u) { (*c)[1] = add_row_terms(subgroupBroadcast(x[0], 1u), w4, (*c)[1]); }
+  if (TILE_M > 2u) {
+    (*c)[2] = add_row_terms(subgroupBroadcast(x[0], 2u), w4, (*c)[2]);
+    (*c)[3] = add_row_terms(subgroupBroadcast(x[0], 3u), w4, (*c)[3]);
+  }
+  if (TILE_M > 4u) {
+    (*c)[4] = add_row_terms(subgroupBroadcast(x[4u / LANES], 4u % LANES), w4, (*c)[4]);
+    (*c)[5] = add_row_terms(subgroupBroadcast(x[5u / LANES], 5u % LANES), w4, (*c)[5]);
+    (*c)[6] = add_row_terms(subgroupBroadcast(x[6u / LANES], 6u % LANES), w4, (*c)[6]);
+    (*c)[7] = add_row_terms(subgroupBroadcast(x[7u / LANES], 7u % LANES), w4, (*c)[7]);
+  }
+  if (TILE_M > 8u) {
+    (*c)[8] = add_row_terms(subgroupBroadcast(x[8u / LANES], 8u % LANES), w4, (*c)[8]);
+    (*c)[9] = add_row_terms(subgroupBroadcast(x[9u / LANES], 9u % LANES), w4, (*c)[9]);
+    (*c)[10] = add_row_terms(subgroupBroadcast(x[10u / LANES], 10u % LANES), w4, (*c)[10]);
+    (*c)[11] = add_row_terms(subgroupBroadcast(x[11u / LANES], 11u % LANES), w4, (*c)[11]);
+    (*c)[12] = add_row_terms(subgroupBroadcast(x[12u / LANES], 12u % LANES), w4, (*c)[12]);
+    (*c)[13] = add_row_terms(subgroupBroadcast(x[13u / LANES], 13u % LANES), w4, (*c)[13]);
+    (*c)[14] = add_row_terms(subgroupBroadcast(x[14u / LANES], 14u % LANES), w4, (*c)[14]);
+    (*c)[15] = add_row_terms(subgroupBroadcast(x[15u / LANES], 15u % LANES), w4, (*c)[15]);
+  }
+}
+
+fn add_tiles(t: ptr<function, Tile>, c: ptr<function, Tile>) {
+  (*t)[0] = add_rows((*t)[0], (*c)[0]);
+  if (TILE_M > 1u) { (*t)[1] = add_rows((*t)[1], (*c)[1]); }
+  if (TILE_M > 2u) { (*t)[2] = add_rows((*t)[2], (*c)[2]); (*t)[3] = add_rows((*t)[3], (*c)[3]); }
+  if (TILE_M > 4u) {
+    (*t)[4] = add_rows((*t)[4], (*c)[4]); (*t)[5] = add_rows((*t)[5], (*c)[5]);
+    (*t)[6] = add_rows((*t)[6], (*c)[6]); (*t)[7] = add_rows((*t)[7], (*c)[7]);
+  }
+  if (TILE_M > 8u) {
+    (*t)[8] = add_rows((*t)[8], (*c)[8]); (*t)[9] = add_rows((*t)[9], (*c)[9]);
+    (*t)[10] = add_rows((*t)[10], (*c)[10]); (*t)[11] = add_rows((*t)[11], (*c)[11]);
+    (*t)[12] = add_rows((*t)[12], (*c)[12]); (*t)[13] = add_rows((*t)[13], (*c)[13]);
+    (*t)[14] = add_rows((*t)[14], (*c)[14]); (*t)[15] = add_rows((*t)[15], (*c)[15]);
+  }
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let tiles_m = (p.m + TILE_M - 1u) / TILE_M;
+  let tiles_n = (p.n + 4u * TILE_N * LANES - 1u) / (4u * TILE_N * LANES);
+  let group = wid.x + wid.y * num.x;
+  if (group >= p.batch * tiles_m * tiles_n) { return; }
+  let strip = group / tiles_m; // neighbours in time share columns of w
+  let row = (group - strip * tiles_m) * TILE_M;
+  let b = strip / tiles_n;
+  let col = 4u * ((strip - b * tiles_n) * TILE_N * LANES + lane);
+  let outer = b / p.inner;
+  let inner = b - outer * p.inner;
+  let a_base = p.a_offset + outer * p.a_outer + inner * p.a_inner;
+  let w_base = p.w_offset + outer * p.w_outer + inner * p.w_inner + col * p.w_n;
+  let y_base = p.y_offset + outer * p.y_outer + inner * p.y_inner;
+  let last = p.m - 1u;
+  let a0 = a_base + min(row + lane, last) * p.a_m;
+  let a1 = a_base + min(row + LANES + lane, last) * p.a_m;
+  let a2 = a_base + min(row + 2u * LANES + lane, last) * p.a_m;
+  let a3 = a_base + min(row + 3u * LANES + lane, last) * p.a_m;
+
+  var total: Tile;
+  for (var start = 0u; start < p.k; start += SEGMENT) {
+    let end = min(start + SEGMENT, p.k);
+    var c: Tile;
+    for (var k = start; k < end; k += 4u) {
+      var x: array<vec4f, 4>;
+      x[0] = load_a(a0, k);
+      if (TILE_M > LANES) { x[1] = load_a(a1, k); }
+      if (TILE_M > 2u * LANES) { x[2] = load_a(a2, k); x[3] = load_a(a3, k); }
+      add_tile_terms(&c, x, load_w(w_base, k));
+    }
+    add_tiles(&total, &c);
+  }
+
+  // The compiler must not see the trip count (num.z is 1): unrolled, this loop would take most of the compile time.
+  for (var i = 0u; i < TILE_M * TILE_N * num.z; i++) {
+    let m = row + i / TILE_N;
+    let n = col + 4u * LANES * (i % TILE_N);
+    if (m >= p.m || n >= p.n) { continue; }
+    let v = epilogue(total[i / TILE_N][i % TILE_N], (b * p.m + m) * p.n + n);
+    let at = y_base + m * p.y_m + n;
+    if (N_TAIL && n + 4u > p.n) {
+      for (var j = 0u; j < p.n - n; j++) { y_set(at + j, v[j]); }
+    } else {
+      y_put(at, v);
+    }
+  }
+}

@@ -1,0 +1,151 @@
+// A group of elementwise nodes as one WGSL function of the flat index: bindings, loads, and calls of functions that a
+// family of shaders/ names. No arithmetic is written here, and no other module writes WGSL.
+import { accessor, type Binding, type Extra, type StructLayout } from '../gpu/shader.ts';
+import type { DType } from '../tensor/dtype.ts';
+import { collapse, isContiguous } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { Group } from './group.ts';
+import { type Param, storageForm } from './kernel.ts';
+
+/** What a group adds to its kernel. */
+export type Chain = {
+  extra: Extra;
+  bindings: Record<string, Tensor>;
+  layout: StructLayout;
+  params: Record<string, Param>;
+};
+
+const REGISTER: Record<DType, string> = { f32: 'V', f16: 'V', bool: 'V', i32: 'VI', u32: 'VU' };
+const suffix = (dtype: DType) => (dtype === 'i32' || dtype === 'u32' ? `_${dtype}` : '');
+
+/** True when element i of the view is element i of what it shows. */
+export const isIdentity = (t: Tensor): boolean => t.base.size === t.size && isContiguous(t.shape, t.layout);
+
+/** Numbers that the chain reads from a uniform struct of its own: vectors first, so that nothing needs padding. */
+class ChainParams {
+  readonly #fields: { name: string; type: 'vec4u' | 'vec2u' | 'u32' | 'f32' | 'i32'; value: Param }[] = [];
+
+  add(type: 'vec4u' | 'vec2u' | 'u32' | 'f32' | 'i32', value: Param): string {
+    const name = `n${this.#fields.length}`;
+    this.#fields.push({ name, type, value });
+    return `c.${name}`;
+  }
+
+  finish() {
+    const bytes = { vec4u: 16, vec2u: 8, u32: 4, i32: 4, f32: 4 };
+    const ordered = [...this.#fields].sort((a, b) => bytes[b.type] - bytes[a.type]);
+    const layout: StructLayout = { size: 0, fields: {} };
+    for (const { name, type } of ordered) {
+      layout.fields[name] = { offset: layout.size, type: type === 'f32' ? 'f32' : type === 'i32' ? 'i32' : 'u32' };
+      layout.size += bytes[type];
+    }
+    layout.size = Math.ceil(layout.size / 16) * 16;
+    const text = `struct Chain{${ordered.map((f) => `${f.name}:${f.type}`).join(',')}}`;
+    return { layout, text, params: Object.fromEntries(ordered.map((f) => [f.name, f.value])) };
+  }
+}
+
+/** The place of quad i in a strided operand, as calls of shaders/lib/index.wgsl. */
+function place(params: ChainParams, size: number[], stride: number[], offset: number): (i: string) => string {
+  const u32 = (v: number) => params.add('u32', v);
+  const pad = (list: number[], to: number, fill: number) => [...new Array<number>(to - list.length).fill(fill), ...list];
+  if (size.length === 1) {
+    if (stride[0] === 1 && offset === 0) return (i) => i;
+    const args = `${u32(stride[0]!)},${u32(offset)}`;
+    return (i) => `strided1(${i},${args})`;
+  }
+  if (size.length === 2) {
+    const args = `${u32(size[1]!)},${params.add('vec2u', stride)},${u32(offset)}`;
+    return (i) => `strided2(${i},${args})`;
+  }
+  if (size.length > 8) throw new RangeError(`[fuse] a view of ${size.length} dimensions: at most 8 can be read at once`);
+  const rank = size.length <= 4 ? 4 : 8;
+  const vectors = [pad(size, rank, 1), pad(stride, rank, 0)].flatMap((list) =>
+    Array.from({ length: rank / 4 }, (_, k) => params.add('vec4u', list.slice(4 * k, 4 * k + 4))),
+  );
+  const args = `${vectors.join(',')},${u32(offset)}`;
+  return (i) => `strided${rank}(${i},${args})`;
+}
+
+type Load = { quad: string; aligned: boolean };
+
+/**
+ * How four elements from i on are read. `row`: the kernel's quads never cross a multiple of it, and start at multiples
+ * of four if it is one.
+ */
+function load(params: ChainParams, name: string, t: Tensor, row: number): Load {
+  const type = REGISTER[t.dtype] === 'V' ? 'vec4f' : REGISTER[t.dtype] === 'VI' ? 'vec4i' : 'vec4u';
+  const { size, stride } = collapse(t.shape, t.layout.strides);
+  const { offset } = t.layout;
+  const at = place(params, size, stride, offset);
+  const inner = size.at(-1)!;
+  const step = stride.at(-1)!;
+  const together = size.length === 1 || (inner % 4 === 0 && row % 4 === 0) || inner % row === 0;
+  if (together && step === 0) return { quad: `${type}(${name}_at(${at('i')}))`, aligned: false };
+  if (together && step === 1) {
+    const quads = row % 4 === 0 && offset % 4 === 0 && stride.every((s, d) => d === stride.length - 1 || s % 4 === 0);
+    return { quad: `${name}_quad(${at('i')})`, aligned: quads && (size.length === 1 || inner % 4 === 0) };
+  }
+  const each = ['i', 'i+1u', 'i+2u', 'i+3u'].map((i) => `${name}_at(${at(i)})`);
+  return { quad: `${type}(${each.join(',')})`, aligned: false };
+}
+
+/**
+ * Writes the group as `fn value(i)`, or as `fn epilogue(v, i)` of the kernel that makes `group.producer`. `firstBinding`
+ * is the number the first added binding takes.
+ */
+export function writeChain(group: Group, row: number, firstBinding: number): Chain {
+  const declarations: Record<string, string> = {};
+  const bindings: Binding[] = [];
+  const tensors: Record<string, Tensor> = {};
+  const params = new ChainParams();
+  const family: Record<string, string> = {};
+  const lines: string[] = [];
+  const names = new Map<Tensor, string>();
+
+  const bind = (name: string, type: GPUBufferBindingType, declaration: string) => {
+    const binding = firstBinding + bindings.length;
+    bindings.push({ name, binding, type });
+    declarations[name] = `@group(0) @binding(${binding}) ${declaration}`;
+  };
+  const add = (t: Tensor, text: string) => {
+    const name = `v${names.size}`;
+    lines.push(`let ${name}=${text};`);
+    names.set(t, name);
+  };
+  for (const t of group.leaves) {
+    if (t.base === group.producer) {
+      names.set(t, 'v');
+    } else if (t.base.scalar !== null) {
+      const field = params.add(t.dtype === 'i32' ? 'i32' : t.dtype === 'u32' ? 'u32' : 'f32', t.base);
+      add(t, `${REGISTER[t.dtype]}(${field})`);
+    } else {
+      const name = `x${bindings.length}`;
+      const { quad, aligned } = load(params, name, t, row);
+      const form = storageForm(t.dtype, aligned);
+      bind(name, 'read-only-storage', `var<storage,read> ${name}:array<${form.alias}>;`);
+      tensors[name] = t;
+      for (const kind of ['at', 'quad']) {
+        declarations[`${name}_${kind}`] = accessor(`${name}_${kind}`, `${form.accessors}_${kind}`, name);
+      }
+      add(t, quad);
+    }
+  }
+  for (const t of group.members) {
+    const { shader, fn } = t.op!.map!;
+    const form = `${fn}${suffix(t.inputs.at(-1)?.dtype ?? 'f32')}`;
+    if (!shader.declarations[form]) throw new TypeError(`[${t.op!.name}] has no form for ${t.inputs.at(-1)?.dtype}`);
+    Object.assign(family, shader.declarations);
+    add(t, `${form}(${t.inputs.length > 0 ? t.inputs.map((x) => names.get(x)).join(',') : 'i'})`);
+  }
+  const { layout, text, params: values } = params.finish();
+  if (layout.size > 0) {
+    bind('c', 'uniform', 'var<uniform> c:Chain;');
+    declarations.Chain = text;
+  }
+  const signature = group.producer ? 'epilogue(v:vec4f,i:u32)' : 'value(i:u32)';
+  const type = { V: 'vec4f', VI: 'vec4i', VU: 'vec4u' }[REGISTER[group.root.dtype]];
+  declarations[group.producer ? 'epilogue' : 'value'] =
+    `fn ${signature}->${type}{${lines.join('')}return ${names.get(group.root)};}`;
+  return { extra: { declarations, bindings, family }, bindings: tensors, layout, params: values };
+}

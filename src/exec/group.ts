@@ -1,0 +1,71 @@
+// Which nodes share a kernel: chains of elementwise ops become one, and one behind a kernel becomes its epilogue.
+import { isFloat } from '../tensor/dtype.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { isIdentity } from './fuse.ts';
+import type { Graph } from './graph.ts';
+
+/**
+ * A kernel to run. `members` are elementwise nodes in order, the last of them the root; `producer` is the node whose
+ * kernel they end, if any. Without members the root has a kernel of its own.
+ */
+export type Group = { root: Tensor; members: Tensor[]; leaves: Tensor[]; producer?: Tensor };
+
+const STORAGE_BUFFERS = 8; // per stage, the WebGPU default that every adapter has
+const EPILOGUE_BUFFERS = 2; // beside those of the kernel itself
+
+/** Groups in an order that runs. Nodes are looked at backwards, so every consumer of a node has its group before it. */
+export function groups(graph: Graph): Group[] {
+  const consumers = new Map<Tensor, Tensor[]>();
+  const inOrder = new Set(graph.nodes); // read element by element, in order, by elementwise nodes alone
+  for (const t of graph.nodes) {
+    for (const x of t.inputs) {
+      const known = consumers.get(x.base);
+      if (known) known.push(t);
+      else consumers.set(x.base, [t]);
+      if (!isIdentity(x) || !t.op!.map) inOrder.delete(x.base);
+    }
+  }
+  for (const t of graph.outputs) inOrder.delete(t);
+
+  const groupOf = new Map<Tensor, Group>();
+  const made: Group[] = [];
+  for (let k = graph.nodes.length - 1; k >= 0; k--) {
+    const t = graph.nodes[k]!;
+    const [group, other] = new Set(consumers.get(t)?.map((c) => groupOf.get(c)!));
+    const alone = group && !other && inOrder.has(t);
+    if (alone && t.op!.map && absorb(group, t)) groupOf.set(t, group);
+    else if (alone && endsIn(t, group)) {
+      group.producer = t;
+      groupOf.set(t, group);
+    } else {
+      const own: Group = { root: t, members: t.op!.map ? [t] : [], leaves: t.op!.map ? distinct(t.inputs) : [] };
+      groupOf.set(t, own);
+      made.push(own);
+    }
+  }
+  return made.reverse();
+}
+
+const distinct = (tensors: readonly Tensor[]) => [...new Set(tensors)];
+
+/** How many buffers the leaves of a group take, without `but`. */
+const buffers = (leaves: readonly Tensor[], but?: Tensor) =>
+  leaves.filter((x) => x.base.scalar === null && x.base !== but).length;
+
+/** Takes an elementwise node into the group that reads it, if the buffers suffice. */
+function absorb(group: Group, t: Tensor): boolean {
+  const leaves = distinct([...group.leaves.filter((x) => x.base !== t), ...t.inputs]);
+  const room = group.producer ? EPILOGUE_BUFFERS : STORAGE_BUFFERS - 1;
+  if (buffers(leaves, group.producer) > room) return false;
+  group.leaves = leaves;
+  group.members.unshift(t);
+  return true;
+}
+
+/** Whether the kernel of `t` can end in the group: floats, and whole quads where f16 is written. */
+function endsIn(t: Tensor, group: Group): boolean {
+  const { root, leaves, producer } = group;
+  if (producer || !t.op!.epilogue || !isFloat(root.dtype)) return false;
+  if (root.dtype === 'f16' && t.shape.at(-1)! % 4 !== 0) return false;
+  return buffers(leaves, t) <= EPILOGUE_BUFFERS;
+}

@@ -1,0 +1,137 @@
+// From a graph to a plan: a flat list of pipelines with places for their buffers, and the parameters of all of them.
+import type { Device, Pipeline } from '../gpu/device.ts';
+import { pack, type Shader, type StructLayout, specialise } from '../gpu/shader.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import { type Chain, writeChain } from './fuse.ts';
+import type { Graph } from './graph.ts';
+import { type Group, groups } from './group.ts';
+import { type Dispatch, kernel, type Param } from './kernel.ts';
+import { assign, type Place } from './memory.ts';
+
+export type Step = {
+  label: string;
+  pipeline: Pipeline;
+  buffers: { binding: number; place: Place }[];
+  uniforms: { binding: number; offset: number; size: number }[];
+  groups: readonly [number, number, number];
+  /** Bytes read and written, each once, and floating point operations. */
+  bytes: number;
+  flops: number;
+};
+
+export type Plan = {
+  key: string;
+  steps: Step[];
+  slots: number[];
+  /** Parameters of all steps as they lie in one uniform buffer, and where the graph's scalars go in them. */
+  params: Uint8Array;
+  scalars: { offset: number; index: number; type: StructLayout['fields'][string]['type'] }[];
+};
+
+const ALIGN = 256; // minUniformBufferOffsetAlignment is at most this
+const MAX_GROUPS = 65535; // of each dimension of a dispatch
+
+/** A number of workgroups in two dimensions; kernels count `wid.x + wid.y * num.x` and return past the end. */
+export function fold(count: Dispatch['groups']): readonly [number, number, number] {
+  if (typeof count !== 'number') return count;
+  const rows = Math.max(1, Math.ceil(count / MAX_GROUPS));
+  return [Math.ceil(count / rows), rows, 1];
+}
+
+type Draft = { dispatch: Dispatch; chain?: Chain; shader: Shader; group: Group };
+
+/** The kernels of a group. */
+function drafts(group: Group, device: Device): Draft[] {
+  const { root, producer, members } = group;
+  const finish = (dispatch: Dispatch, chain?: Chain): Draft => {
+    const bindings = { ...dispatch.bindings, ...chain?.bindings };
+    const shader = specialise(dispatch.shader, dispatch.changes, chain?.extra);
+    return { dispatch: { ...dispatch, bindings }, shader, group, ...(chain && { chain }) };
+  };
+  const made = (t: Tensor, y: Tensor) => t.op!.dispatch!(t.inputs as Tensor[], y, t.attrs, device.capabilities);
+  if (members.length === 0) return made(root, root).map((d) => finish(d));
+  if (!producer) {
+    const { shader } = root.op!.map!;
+    const run = kernel(shader);
+    const dispatch = run({ y: root }, { params: { n: root.size }, groups: Math.ceil(root.size / 1024), aligned: ['y'] });
+    return [finish(dispatch, writeChain(group, 4, shader.bindings.length))];
+  }
+  const row = producer.shape.at(-1)!;
+  const end = new Tensor({ shape: producer.shape, dtype: root.dtype }); // stands for the root in the producer's shape
+  return made(producer, end).map((dispatch) => {
+    const entries = Object.entries(dispatch.bindings).map(([name, t]) => [name, t === end ? root : t]);
+    const chain = writeChain(group, row % 4 === 0 ? 4 : row, dispatch.shader.bindings.length);
+    return finish({ ...dispatch, bindings: Object.fromEntries(entries) }, chain);
+  });
+}
+
+/** Parameters of many kernels in one buffer, each at an offset that a binding may have. */
+class Params {
+  readonly scalars: Plan['scalars'] = [];
+  readonly #chunks: Uint8Array[] = [];
+  readonly #order: readonly Tensor[];
+
+  constructor(scalars: readonly Tensor[]) {
+    this.#order = scalars;
+  }
+
+  add(label: string, layout: StructLayout, params: Record<string, Param>): { offset: number; size: number } {
+    const offset = this.#chunks.length === 0 ? 0 : this.#chunks.reduce((n, c) => n + c.byteLength, 0);
+    const bytes = new Uint8Array(Math.ceil(layout.size / ALIGN) * ALIGN);
+    const values: Record<string, number | readonly number[]> = {};
+    for (const [name, value] of Object.entries(params)) {
+      values[name] = value instanceof Tensor ? 0 : value;
+      if (!(value instanceof Tensor)) continue;
+      const { offset: at, type } = layout.fields[name]!;
+      this.scalars.push({ offset: offset + at, index: this.#order.indexOf(value), type });
+    }
+    pack(label, layout, values, new DataView(bytes.buffer));
+    this.#chunks.push(bytes);
+    return { offset, size: layout.size };
+  }
+
+  bytes(): Uint8Array {
+    const all = new Uint8Array(this.#chunks.reduce((n, c) => n + c.byteLength, 0));
+    let at = 0;
+    for (const chunk of this.#chunks) {
+      all.set(chunk, at);
+      at += chunk.byteLength;
+    }
+    return all;
+  }
+}
+
+/** `matmul+add+gelu f32 [2, 77, 512]`: what a step is called in traces and errors. */
+const labelOf = ({ root, members, producer }: Group) => {
+  const ops = [...(producer ? [producer] : []), ...(members.length > 0 ? members : [root])];
+  return `${ops.map((t) => t.op!.name).join('+')} ${root.dtype} [${root.shape.join(', ')}]`;
+};
+
+/** Plans a graph on a device. Compiles what is not compiled yet; allocates nothing. */
+export async function makePlan(graph: Graph, device: Device): Promise<Plan> {
+  const all = groups(graph)
+    .filter((g) => g.root.size > 0)
+    .flatMap((g) => drafts(g, device));
+  const accesses = all.map(({ dispatch, group }) => ({
+    reads: Object.values(dispatch.bindings).map((t) => t.base),
+    writes: group.root,
+  }));
+  const { place, slots } = assign(graph, accesses);
+  const params = new Params(graph.scalars);
+  const steps = all.map(async ({ dispatch, chain, shader, group }): Promise<Step> => {
+    const label = labelOf(group);
+    const buffers: Step['buffers'] = [];
+    const uniforms: Step['uniforms'] = [];
+    for (const { name, binding } of shader.bindings) {
+      if (name === 'p') uniforms.push({ binding, ...params.add(label, dispatch.shader.params!, dispatch.params) });
+      else if (name === 'c') uniforms.push({ binding, ...params.add(label, chain!.layout, chain!.params) });
+      else if (dispatch.bindings[name]) buffers.push({ binding, place: place(dispatch.bindings[name].base) });
+      else throw new Error(`[${label}] binding '${name}' was not given`);
+    }
+    const worker = group.producer ?? group.root;
+    const bytes = Object.values(dispatch.bindings).reduce((n, t) => n + Math.min(t.base.nbytes, t.nbytes), 0);
+    const flops = worker.op!.flops?.(worker.inputs as Tensor[], worker, worker.attrs) ?? worker.size;
+    return { label, buffers, uniforms, groups: fold(dispatch.groups), bytes, flops, pipeline: await device.pipeline(shader, label) };
+  });
+  return { key: graph.key, steps: await Promise.all(steps), slots, params: params.bytes(), scalars: params.scalars };
+}

@@ -1,0 +1,182 @@
+// A plan on its device, ready to run again: bind groups made once for each set of buffers, one parameter buffer.
+import type { Device } from '../gpu/device.ts';
+import type { Buffer } from '../gpu/pool.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { Graph } from './graph.ts';
+import type { Place } from './memory.ts';
+import { makePlan, type Plan, type Step } from './plan.ts';
+import { tracer } from './trace.ts';
+
+const MAX_PLANS = 128; // of one device; the least recently used goes first
+const MAX_BIND_GROUPS = 64; // of one step; outputs and inputs rotate over few pooled buffers
+const PER_SUBMIT = 256; // dispatches
+
+/** What the plans of one device share. They run one after the other, so slots are the maximum of them, not the sum. */
+class Shared {
+  static readonly #of = new WeakMap<Device, Shared>();
+  readonly plans = new Map<string, Promise<Replay>>();
+  readonly slots: Buffer[] = [];
+
+  static of(device: Device): Shared {
+    let shared = Shared.#of.get(device);
+    if (!shared) Shared.#of.set(device, (shared = new Shared()));
+    return shared;
+  }
+
+  grow(device: Device, sizes: readonly number[]): void {
+    sizes.forEach((bytes, i) => {
+      const old = this.slots[i];
+      if (old && old.size >= bytes) return;
+      this.slots[i] = device.pool.acquire(bytes);
+      if (old) device.pool.release(old);
+    });
+  }
+}
+
+/** Frees plans, slots and waiting buffers: with all tensors disposed nothing is left on the device. */
+export async function trim(device: Device): Promise<void> {
+  const shared = Shared.of(device);
+  for (const replay of shared.plans.values()) (await replay).dispose();
+  shared.plans.clear();
+  for (const slot of shared.slots.splice(0)) device.pool.release(slot);
+  device.pool.trim();
+}
+
+export class Replay {
+  readonly #device: Device;
+  readonly #plan: Plan;
+  readonly #outputs: readonly number[]; // bytes
+  readonly #params: Buffer | null;
+  readonly #bindGroups: Map<string, GPUBindGroup>[];
+  #last: { ids: number[]; groups: GPUBindGroup[] } = { ids: [], groups: [] };
+  #proven = false;
+
+  private constructor(device: Device, plan: Plan, outputs: readonly Tensor[]) {
+    this.#device = device;
+    this.#plan = plan;
+    this.#outputs = outputs.map((t) => t.nbytes);
+    this.#params = plan.params.byteLength > 0 ? device.pool.acquire(plan.params.byteLength, 'uniform') : null;
+    if (this.#params) device.write(this.#params, 0, plan.params);
+    this.#bindGroups = plan.steps.map(() => new Map());
+  }
+
+  /** The plan of a graph's structure, from the cache or new. */
+  static async of(graph: Graph, device: Device): Promise<Replay> {
+    const { plans } = Shared.of(device);
+    const key = graph.key;
+    const known = plans.get(key);
+    tracer()?.plan(graph, known !== undefined);
+    if (known) {
+      plans.delete(key);
+      plans.set(key, known); // most recently used last
+      return known;
+    }
+    const made = makePlan(graph, device).then((plan) => new Replay(device, plan, graph.outputs));
+    plans.set(key, made);
+    made.catch(() => plans.delete(key));
+    if (plans.size > MAX_PLANS) {
+      const [oldest, replay] = plans.entries().next().value!;
+      plans.delete(oldest);
+      (await replay).dispose();
+    }
+    return made;
+  }
+
+  /** Runs it: buffers of the leaves and values of the scalars in, buffers of the outputs (now the caller's) out. */
+  async run(leaves: readonly Buffer[], scalars: readonly number[]): Promise<Buffer[]> {
+    const device = this.#device;
+    const { plan } = { plan: this.#plan };
+    Shared.of(device).grow(device, plan.slots);
+    this.#writeScalars(scalars);
+    const outputs = this.#outputs.map((bytes) => device.pool.acquire(bytes));
+    try {
+      const groups = this.#groups(leaves, outputs);
+      const trace = tracer();
+      if (trace) await trace.run(device, plan.steps, groups);
+      else if (this.#proven) this.#submit(groups);
+      else await this.#prove(groups);
+      return outputs;
+    } catch (error) {
+      for (const buffer of outputs) device.pool.release(buffer);
+      throw error;
+    }
+  }
+
+  #writeScalars(values: readonly number[]): void {
+    const { scalars, params } = this.#plan;
+    if (scalars.length === 0) return;
+    const view = new DataView(params.buffer);
+    for (const { offset, index, type } of scalars) {
+      if (type === 'f32') view.setFloat32(offset, values[index]!, true);
+      else view.setInt32(offset, values[index]!, true);
+    }
+    this.#device.write(this.#params!, 0, params);
+  }
+
+  #groups(leaves: readonly Buffer[], outputs: readonly Buffer[]): GPUBindGroup[] {
+    const { slots } = Shared.of(this.#device);
+    const of = { leaf: leaves, output: outputs, slot: slots };
+    const ids = [...leaves, ...outputs, ...slots].map((b) => b.id);
+    const last = this.#last;
+    if (ids.length === last.ids.length && ids.every((id, i) => id === last.ids[i])) return last.groups;
+    const buffer = ({ of: kind, index }: Place) => of[kind][index]!;
+    const groups = this.#plan.steps.map((step, i) => this.#group(step, this.#bindGroups[i]!, buffer));
+    this.#last = { ids, groups };
+    return groups;
+  }
+
+  #group(step: Step, cache: Map<string, GPUBindGroup>, buffer: (place: Place) => Buffer): GPUBindGroup {
+    const key = step.buffers.map(({ place }) => buffer(place).id).join();
+    const known = cache.get(key);
+    if (known) return known;
+    const entries: GPUBindGroupEntry[] = [
+      ...step.buffers.map(({ binding, place }) => ({ binding, resource: { buffer: buffer(place).gpu } })),
+      ...step.uniforms.map(({ binding, offset, size }) => ({
+        binding,
+        resource: { buffer: this.#params!.gpu, offset, size },
+      })),
+    ];
+    this.#device.counters.bindGroups++;
+    const group = this.#device.gpu.createBindGroup({ label: step.label, layout: step.pipeline.layout, entries });
+    if (cache.size >= MAX_BIND_GROUPS) cache.clear();
+    cache.set(key, group);
+    return group;
+  }
+
+  #submit(groups: readonly GPUBindGroup[]): void {
+    const { gpu, counters } = this.#device;
+    const { steps } = this.#plan;
+    for (let from = 0; from < steps.length; from += PER_SUBMIT) {
+      const encoder = gpu.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      const end = Math.min(from + PER_SUBMIT, steps.length);
+      for (let i = from; i < end; i++) {
+        const step = steps[i]!;
+        pass.setPipeline(step.pipeline.gpu);
+        pass.setBindGroup(0, groups[i]!);
+        pass.dispatchWorkgroups(...step.groups);
+      }
+      pass.end();
+      gpu.queue.submit([encoder.finish()]);
+      counters.dispatches += end - from;
+      counters.submits++;
+    }
+  }
+
+  /** The first run: what WebGPU finds wrong with a plan is thrown here, with the labels of its ops. */
+  async #prove(groups: readonly GPUBindGroup[]): Promise<void> {
+    const { gpu } = this.#device;
+    gpu.pushErrorScope('out-of-memory');
+    gpu.pushErrorScope('validation');
+    this.#submit(groups);
+    const errors = await Promise.all([gpu.popErrorScope(), gpu.popErrorScope()]);
+    const error = errors.find((e) => e);
+    if (error) throw new Error(`[run] ${error.message}`);
+    this.#device.check();
+    this.#proven = true;
+  }
+
+  dispose(): void {
+    if (this.#params) this.#device.pool.release(this.#params, 'uniform');
+  }
+}

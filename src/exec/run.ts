@@ -1,0 +1,128 @@
+// Computing: finds or makes the plan of a graph, replays it, hands its outputs their storage.
+import { Device } from '../gpu/device.ts';
+import type { AdapterChoice } from '../gpu/host.ts';
+import type { Buffer } from '../gpu/pool.ts';
+import { byteLength, type TypedArray } from '../tensor/dtype.ts';
+import { isContiguous } from '../tensor/shape.ts';
+import { attachRuntime, type Storage, type Tensor } from '../tensor/tensor.ts';
+import { type Graph, trace } from './graph.ts';
+import { Replay } from './replay.ts';
+
+/** The buffer of a tensor on its device. Disposed at `dispose()`, or some time after the tensor is unreachable. */
+export class DeviceStorage implements Storage {
+  readonly device: Device;
+  readonly buffer: Buffer;
+  disposed = false;
+
+  constructor(device: Device, buffer: Buffer) {
+    this.device = device;
+    this.buffer = buffer;
+  }
+
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.device.pool.release(this.buffer);
+  }
+}
+
+const finalizer = new FinalizationRegistry<DeviceStorage>((storage) => storage.dispose());
+
+/** Gives a tensor its values' place; it forgets what it came from. */
+export function settle(t: Tensor, storage: DeviceStorage): void {
+  t.storage = storage;
+  t.host = null;
+  t.op = null;
+  t.inputs = [];
+  finalizer.register(t, storage);
+}
+
+let chosen: Promise<Device> | undefined;
+
+/** The device that tensors without one are computed on: made at the first use, or the one given to `setDevice`. */
+export const defaultDevice = (): Promise<Device> => {
+  chosen ??= Device.request();
+  chosen.catch(() => (chosen = undefined));
+  return chosen;
+};
+
+/** Chooses the default device: one that exists, or how to find an adapter (`{ adapter: 'software' }`). */
+export async function setDevice(device: Device | AdapterChoice): Promise<Device> {
+  chosen = device instanceof Device ? Promise.resolve(device) : Device.request(device);
+  return defaultDevice();
+}
+
+let turn: Promise<unknown> = Promise.resolve();
+/** One graph at a time: plans share slots, and a tensor that two callers want is computed once. */
+export function serial<T>(work: () => Promise<T>): Promise<T> {
+  const result = turn.then(work);
+  turn = result.catch(() => {});
+  return result;
+}
+
+/** The buffer of a leaf, uploaded if it was on the host. */
+export function leafStorage(t: Tensor, device: Device): DeviceStorage {
+  const known = t.storage as DeviceStorage | null;
+  if (known?.disposed) throw new Error(`[run] ${t} was disposed and is used again`);
+  if (known && known.device !== device) throw new Error(`[run] ${t} is on another device; move it by its data()`);
+  if (known) return known;
+  if (!t.host) throw new Error(`[run] ${t} has no values: its checkpoint is not loaded`);
+  const storage = new DeviceStorage(device, device.pool.acquire(t.nbytes));
+  const bytes = new Uint8Array(t.host.buffer, t.host.byteOffset, t.host.byteLength);
+  const whole = bytes.byteLength % 4 === 0 ? bytes : Uint8Array.from({ length: t.nbytes }, (_, i) => bytes[i] ?? 0);
+  if (whole.byteLength > 0) device.write(storage.buffer, 0, whole);
+  settle(t, storage);
+  return storage;
+}
+
+function deviceOf({ leaves }: Graph): Device | undefined {
+  return (leaves.find((t) => t.storage)?.storage as DeviceStorage | undefined)?.device;
+}
+
+export async function run(tensors: readonly Tensor[], on?: Device): Promise<void> {
+  await serial(async () => {
+    const pending = [...new Set(tensors.map((t) => t.base))].filter((t) => !t.storage);
+    if (pending.length === 0) return;
+    const graph = trace(pending);
+    const device = on ?? deviceOf(graph) ?? (await defaultDevice());
+    device.check();
+    const computed = graph.outputs.filter((t) => t.op);
+    for (const t of graph.outputs) if (!t.op && t.scalar === null) leafStorage(t, device);
+    if (computed.length === 0) return;
+    const leaves = graph.leaves.map((t) => leafStorage(t, device).buffer);
+    const replay = await Replay.of({ ...graph, outputs: computed }, device);
+    const buffers = await replay.run(leaves, graph.scalars.map((t) => t.scalar!));
+    computed.forEach((t, i) => settle(t, new DeviceStorage(device, buffers[i]!)));
+  });
+}
+
+/** Computes a tensor and copies its elements to the host. */
+async function read(t: Tensor): Promise<TypedArray> {
+  if (t.scalar !== null) return t.dtype === 'i32' ? Int32Array.of(t.scalar) : Float32Array.of(t.scalar);
+  if (t.size === 0) return hostArray(t.dtype, new ArrayBuffer(0), 0);
+  if (!isContiguous(t.shape, t.layout)) return read(t.contiguous());
+  await run([t]);
+  const storage = t.base.storage as DeviceStorage;
+  if (storage.disposed) throw new Error(`[data] ${t} was disposed`);
+  const bytes = await storage.device.read(storage.buffer, byteLength(t.dtype, t.size));
+  return hostArray(t.dtype, bytes, t.size);
+}
+
+function hostArray(dtype: Tensor['dtype'], bytes: ArrayBuffer, size: number): TypedArray {
+  if (dtype === 'f32') return new Float32Array(bytes, 0, size);
+  if (dtype === 'i32') return new Int32Array(bytes, 0, size);
+  if (dtype === 'u32') return new Uint32Array(bytes, 0, size);
+  if (dtype === 'bool') return Uint8Array.from(new Uint32Array(bytes, 0, size));
+  return Float32Array.from(new Uint16Array(bytes, 0, size), halfToFloat);
+}
+
+/** IEEE half to number. */
+export function halfToFloat(h: number): number {
+  const sign = h & 0x8000 ? -1 : 1;
+  const exponent = (h >> 10) & 31;
+  const fraction = h & 1023;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
+}
+
+attachRuntime({ run, read });

@@ -1,0 +1,139 @@
+// A WebGPU device with what every layer above shares: pipelines, buffers, the queue's order. It knows no tensors.
+import { type AdapterChoice, type AdapterDescription, requestAdapter } from './host.ts';
+import { type Buffer, BufferPool } from './pool.ts';
+import type { Shader } from './shader.ts';
+
+/** The device is gone (driver reset, `device.destroy()`, a closed tab): make a new one and load again. */
+export class DeviceLost extends Error {
+  override name = 'DeviceLost';
+}
+
+/** What a kernel may depend on. */
+export type Capabilities = {
+  software: boolean;
+  subgroups: boolean;
+  /** Lanes of a subgroup where that is one fixed number, else 0. */
+  subgroupSize: number;
+  limits: GPUSupportedLimits;
+};
+
+export type Pipeline = { gpu: GPUComputePipeline; layout: GPUBindGroupLayout; shader: Shader };
+
+export class Device {
+  readonly gpu: GPUDevice;
+  readonly adapter: AdapterDescription;
+  readonly capabilities: Capabilities;
+  readonly pool: BufferPool;
+  readonly counters = { pipelines: 0, bindGroups: 0, dispatches: 0, submits: 0 };
+  readonly #pipelines = new Map<string, Promise<Pipeline>>();
+  #lost: DeviceLost | null = null;
+  #failure: Error | null = null;
+
+  constructor(gpu: GPUDevice, adapter: AdapterDescription) {
+    this.gpu = gpu;
+    this.adapter = adapter;
+    this.pool = new BufferPool(gpu);
+    this.capabilities = {
+      software: adapter.software,
+      subgroups: gpu.features.has('subgroups'),
+      subgroupSize: gpu.features.has('subgroups') ? adapter.subgroup_size : 0,
+      limits: gpu.limits,
+    };
+    gpu.lost.then(({ reason, message }) => {
+      this.#lost = new DeviceLost(`[gpu] the device was lost (${reason || 'unknown'}): ${message || 'no reason given'}`);
+    });
+    gpu.addEventListener?.('uncapturederror', (event) => {
+      this.#failure ??= new Error(`[gpu] ${(event as GPUUncapturedErrorEvent).error.message}`);
+    });
+  }
+
+  /** A device of this host with all the adapter's limits; see `AdapterChoice`. */
+  static async request(choice: AdapterChoice = {}): Promise<Device> {
+    const { adapter, info } = await requestAdapter(choice);
+    const limits: Record<string, number> = {};
+    for (const name in adapter.limits) {
+      const value = adapter.limits[name as keyof GPUSupportedLimits];
+      if (typeof value === 'number') limits[name] = value;
+    }
+    const features = (['subgroups', 'timestamp-query'] as GPUFeatureName[]).filter((f) => adapter.features.has(f));
+    const gpu = await adapter.requestDevice({ requiredLimits: limits, requiredFeatures: features });
+    return new Device(gpu, info);
+  }
+
+  /** Throws what went wrong since the last call: a lost device or an error the driver reported late. */
+  check(): void {
+    if (this.#lost) throw this.#lost;
+    const failure = this.#failure;
+    this.#failure = null;
+    if (failure) throw failure;
+  }
+
+  /** The pipeline of a shader's text, compiled once. Errors name the shader and the line. */
+  pipeline(shader: Shader, label: string): Promise<Pipeline> {
+    let found = this.#pipelines.get(shader.code);
+    if (!found) {
+      found = this.#compile(shader, label);
+      this.#pipelines.set(shader.code, found);
+      found.catch(() => this.#pipelines.delete(shader.code));
+    }
+    return found;
+  }
+
+  async #compile(shader: Shader, label: string): Promise<Pipeline> {
+    this.check();
+    this.counters.pipelines++;
+    this.gpu.pushErrorScope('validation'); // told by the messages below, not as an uncaptured error too
+    const module = this.gpu.createShaderModule({ label, code: shader.code });
+    this.gpu.popErrorScope().catch(() => {});
+    try {
+      const gpu = await this.gpu.createComputePipelineAsync({
+        label,
+        layout: 'auto',
+        compute: { module, entryPoint: 'main' },
+      });
+      return { gpu, layout: gpu.getBindGroupLayout(0), shader };
+    } catch (error) {
+      this.check();
+      const { messages } = await module.getCompilationInfo();
+      const lines = messages.map((m) => `${m.lineNum}:${m.linePos} ${m.message}`).join('; ');
+      throw new Error(`[${label}] the kernel does not compile: ${lines || (error as Error).message}`);
+    }
+  }
+
+  /** Copies bytes into a buffer; `at` and the length are multiples of 4. */
+  write(buffer: Buffer, at: number, bytes: ArrayBufferView): void {
+    this.gpu.queue.writeBuffer(buffer.gpu, at, bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** The first `bytes` of a buffer, once all work before has finished. */
+  async read(buffer: Buffer, bytes: number): Promise<ArrayBuffer> {
+    const length = Math.ceil(bytes / 4) * 4;
+    const staging = this.pool.acquire(length, 'staging');
+    const encoder = this.gpu.createCommandEncoder();
+    encoder.copyBufferToBuffer(buffer.gpu, 0, staging.gpu, 0, length);
+    this.gpu.queue.submit([encoder.finish()]);
+    try {
+      await staging.gpu.mapAsync(GPU_MAP_READ, 0, length);
+      const copy = staging.gpu.getMappedRange(0, length).slice(0, bytes);
+      staging.gpu.unmap();
+      this.check();
+      return copy;
+    } catch (error) {
+      await Promise.resolve(); // `lost` settles in a microtask of its own
+      this.check();
+      throw error;
+    } finally {
+      this.pool.release(staging, 'staging');
+    }
+  }
+
+  /** Frees everything the device holds. Tensors on it are gone. */
+  dispose(): void {
+    this.gpu.destroy();
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+const GPU_MAP_READ = 1; // GPUMapMode is a global that Node does not have

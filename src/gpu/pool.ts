@@ -1,0 +1,66 @@
+// Whole buffers, handed out and taken back by size class. One buffer per tensor: WebGPU tracks hazards per buffer.
+
+export type Buffer = { readonly id: number; readonly gpu: GPUBuffer; readonly size: number };
+
+const USAGE = {
+  storage: 0x80 | 0x4 | 0x8, // STORAGE | COPY_SRC | COPY_DST
+  uniform: 0x40 | 0x8, // UNIFORM | COPY_DST
+  staging: 0x1 | 0x8, // MAP_READ | COPY_DST
+};
+export type BufferKind = keyof typeof USAGE;
+
+/** The sizes that are made: eight steps to each doubling, at least 256 bytes, so little is wasted and much fits again. */
+export function sizeClass(bytes: number): number {
+  if (bytes <= 256) return 256;
+  const step = 2 ** (Math.floor(Math.log2(bytes - 1)) - 3);
+  return Math.ceil(bytes / step) * step;
+}
+
+export class BufferPool {
+  readonly #device: GPUDevice;
+  readonly #free = new Map<string, Buffer[]>();
+  #nextId = 1;
+  /** Buffers made so far, those in use and those waiting, with the bytes of both. */
+  readonly stats = { created: 0, live: 0, liveBytes: 0, free: 0, freeBytes: 0 };
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  acquire(bytes: number, kind: BufferKind = 'storage'): Buffer {
+    const size = sizeClass(bytes);
+    const limit = Math.min(this.#device.limits.maxBufferSize, this.#device.limits.maxStorageBufferBindingSize);
+    if (size > limit) {
+      throw new RangeError(`[gpu] a buffer of ${bytes} bytes: the device's largest is ${limit}; split the tensor`);
+    }
+    const waiting = this.#free.get(kind + size)?.pop();
+    this.stats.live++;
+    this.stats.liveBytes += size;
+    if (waiting) {
+      this.stats.free--;
+      this.stats.freeBytes -= size;
+      return waiting;
+    }
+    this.stats.created++;
+    return { id: this.#nextId++, gpu: this.#device.createBuffer({ size, usage: USAGE[kind] }), size };
+  }
+
+  release(buffer: Buffer, kind: BufferKind = 'storage'): void {
+    this.stats.live--;
+    this.stats.liveBytes -= buffer.size;
+    this.stats.free++;
+    this.stats.freeBytes += buffer.size;
+    const key = kind + buffer.size;
+    const waiting = this.#free.get(key);
+    if (waiting) waiting.push(buffer);
+    else this.#free.set(key, [buffer]);
+  }
+
+  /** Destroys the buffers that wait. */
+  trim(): void {
+    for (const buffers of this.#free.values()) for (const buffer of buffers) buffer.gpu.destroy();
+    this.#free.clear();
+    this.stats.free = 0;
+    this.stats.freeBytes = 0;
+  }
+}

@@ -1,0 +1,8 @@
+// The public API, nothing but exports.
+export { setTrace, formatTrace } from './exec/trace.ts';
+export { defaultDevice, run, setDevice } from './exec/run.ts';
+export { trim } from './exec/replay.ts';
+export { Device, DeviceLost } from './gpu/device.ts';
+export * from './ops/index.ts';
+export { grad } from './tensor/grad.ts';
+export { Tensor } from './tensor/tensor.ts';

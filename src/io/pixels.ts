@@ -1,0 +1,63 @@
+// Pictures in memory, and what is done to them without looking at their colours.
+
+/** 8 bit pixels, row-major: grey (1), grey with alpha (2), RGB (3) or RGBA (4); alpha is not premultiplied. */
+export type Pixels = { width: number; height: number; channels: number; data: Uint8Array };
+
+/** RGB as Pillow's `convert('RGB')` gives it: grey is repeated, alpha is dropped. */
+export function toRgb(image: Pixels): Pixels {
+  const { width, height, channels, data } = image;
+  if (channels === 3) return image;
+  const colour = channels === 4 ? 1 : 0; // step between the colours of one pixel
+  const rgb = new Uint8Array(width * height * 3);
+  for (let from = 0, to = 0; to < rgb.length; from += channels, to += 3) {
+    rgb[to] = data[from]!;
+    rgb[to + 1] = data[from + colour]!;
+    rgb[to + 2] = data[from + 2 * colour]!;
+  }
+  return { width, height, channels: 3, data: rgb };
+}
+
+/** `channels` of RGBA pixels: 3 drops alpha, 4 keeps them as they are. */
+export function fromRgba(width: number, height: number, data: ArrayBufferView, channels: 3 | 4): Pixels {
+  const rgba = { width, height, channels: 4, data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
+  return channels === 4 ? rgba : toRgb(rgba);
+}
+
+/** Turned or mirrored as the EXIF orientation 1..8 says, like Pillow's `exif_transpose`. */
+export function orient(image: Pixels, orientation: number): Pixels {
+  if (!(orientation >= 2 && orientation <= 8)) return image;
+  const { width: w, height: h, channels, data } = image;
+  const swap = orientation >= 5;
+  const [width, height] = swap ? [h, w] : [w, h];
+  const out = new Uint8Array(data.length);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      let [column, row] = swap ? [y, x] : [x, y];
+      if ([2, 3, 7, 8].includes(orientation)) column = w - 1 - column;
+      if ([3, 4, 6, 7].includes(orientation)) row = h - 1 - row;
+      const from = (row * w + column) * channels;
+      for (let c = 0; c < channels; c++) out[(y * width + x) * channels + c] = data[from + c]!;
+    }
+  }
+  return { width, height, channels, data: out };
+}
+
+/** The middle `width` x `height` as transformers cuts it; where the picture is smaller, zeros (black) around it. */
+export function centerCrop(image: Pixels, width: number, height: number): Pixels {
+  const left = cropStart(image.width, width);
+  const top = cropStart(image.height, height);
+  const { channels, data } = image;
+  const out = new Uint8Array(width * height * channels);
+  const first = Math.max(0, -left);
+  const end = Math.min(width, image.width - left);
+  for (let y = Math.max(0, -top); y < Math.min(height, image.height - top); y++) {
+    const from = (top + y) * image.width + left;
+    out.set(data.subarray((from + first) * channels, (from + end) * channels), (y * width + first) * channels);
+  }
+  return { width, height, channels, data: out };
+}
+
+/** Where the crop begins in the picture; negative: that much is padded. */
+function cropStart(size: number, crop: number): number {
+  return size >= crop ? Math.floor((size - crop) / 2) : -Math.ceil((crop - size) / 2);
+}

@@ -1,0 +1,88 @@
+// Putting tensors side by side; padding is that with constants.
+import concatShader from '../../shaders/concat.wgsl';
+import { kernel } from '../exec/kernel.ts';
+import { promote } from '../tensor/dtype.ts';
+import { type Backward, type Op, op } from '../tensor/op.ts';
+import { axis, numel, type Shape, show } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { full } from './create.ts';
+
+const copyRows = kernel(concatShader);
+const WG = 64;
+
+const definition: Omit<Op, 'backward'> = {
+  name: 'concat',
+  dispatch: (x, y, { dim }) => {
+    const inner = (t: Tensor) => numel(t.shape.slice(dim));
+    const quads = [...x, y].every((t) => inner(t) % 4 === 0);
+    const unit = quads ? 4 : 1;
+    let offset = 0;
+    return x.map((part) => {
+      const params = { n: part.size / unit, block: inner(part) / unit, total: inner(y) / unit, offset: offset / unit };
+      offset += inner(part);
+      return copyRows({ x: part, y }, { params, groups: Math.ceil(params.n / WG), changes: { E: quads ? 'vec4u' : 'u32' } });
+    });
+  },
+};
+/** Each input gets its part of dy. */
+const partOf =
+  (i: number): Backward =>
+  (dy, { attrs: { dim, sizes } }) => {
+    const start = sizes.slice(0, i).reduce((n: number, s: number) => n + s, 0);
+    return dy.narrow(dim, start, sizes[i]);
+  };
+
+/** Tensors one behind the other along a dimension. */
+export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
+  const [first] = tensors;
+  if (!first) throw new RangeError('[concat] tensors: got none, want at least one');
+  const d = axis('concat', dim, first.rank);
+  const others = (shape: Shape) => show(shape.map((s, i) => (i === d ? -1 : s)));
+  for (const t of tensors) {
+    if (others(t.shape) !== others(first.shape)) {
+      throw new RangeError(`[concat] shapes: got ${show(t.shape)} beside ${show(first.shape)}, want them equal but in dim ${d}`);
+    }
+  }
+  const dtype = tensors.map((t) => t.dtype).reduce(promote);
+  const stored = dtype === 'f16' ? 'f32' : dtype; // f16 is written in pairs; rows of odd length would share one
+  const parts = tensors.filter((t) => t.shape[d]! > 0).map((t) => t.to(stored).contiguous());
+  if (parts.length <= 1) return (parts[0] ?? first).to(dtype);
+  const sizes = parts.map((t) => t.shape[d]!);
+  const size = sizes.reduce((n, s) => n + s, 0);
+  const node = op({ ...definition, backward: parts.map((_, i) => partOf(i)) }, () => ({
+    shape: first.shape.map((s, i) => (i === d ? size : s)),
+    dtype: stored,
+  }));
+  return node(parts, { dim: d, sizes }).to(dtype);
+}
+
+/** Tensors of one shape along a new dimension. */
+export const stack = (tensors: readonly Tensor[], dim = 0): Tensor => concat(tensors.map((t) => t.unsqueeze(dim)), dim);
+
+/**
+ * With `value` around it: [before, after] of the last dimension, then of the one before it, and so on, as in
+ * torch.nn.functional.pad. Negative numbers cut.
+ */
+export function pad(x: Tensor, padding: readonly number[], value = 0): Tensor {
+  if (padding.length % 2 !== 0 || padding.length > 2 * x.rank) {
+    throw new RangeError(`[pad] padding: got ${padding.length} numbers, want two for each of at most ${x.rank} dimensions`);
+  }
+  let y = x;
+  for (let k = 0; k < padding.length / 2; k++) {
+    const dim = x.rank - 1 - k;
+    const [before, after] = [padding[2 * k]!, padding[2 * k + 1]!];
+    const cut = y.slice(dim, Math.max(0, -before), y.shape[dim]! - Math.max(0, -after));
+    const block = (n: number) => full(cut.shape.map((s, i) => (i === dim ? Math.max(0, n) : s)), value, x.dtype);
+    y = concat([block(before), cut, block(after)], dim);
+  }
+  return y;
+}
+
+/** The opposite of a slice: x at start, start + step, ... of a dimension of `size`, zeros elsewhere. */
+export function unslice(x: Tensor, dim: number, start: number, step: number, size: number): Tensor {
+  const d = axis('unslice', dim, x.rank);
+  const gaps = full([...x.shape.slice(0, d + 1), step - 1, ...x.shape.slice(d + 1)], 0, x.dtype);
+  const spaced = step === 1 ? x : concat([x.unsqueeze(d + 1), gaps], d + 1).flatten(d, d + 1);
+  const around = [start, size - start - spaced.shape[d]!];
+  return pad(spaced, [...new Array(2 * (x.rank - 1 - d)).fill(0), ...around]);
+}

@@ -1,0 +1,14 @@
+// Every op. Those of methods.ts become methods of Tensor: x.softmax(-1) is softmax(x, -1).
+import { Tensor } from '../tensor/tensor.ts';
+import * as methods from './methods.ts';
+
+export * from './create.ts';
+export * from './methods.ts';
+
+for (const [name, fn] of Object.entries(methods)) {
+  Object.defineProperty(Tensor.prototype, name, {
+    value(this: Tensor, ...rest: never[]) {
+      return (fn as (x: Tensor, ...rest: never[]) => unknown)(this, ...rest);
+    },
+  });
+}

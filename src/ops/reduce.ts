@@ -1,0 +1,92 @@
+// Sums and extremes along dimensions.
+import reduceShader from '../../shaders/reduce.wgsl';
+import { kernel } from '../exec/kernel.ts';
+import { type DType, isFloat } from '../tensor/dtype.ts';
+import { type Op, op } from '../tensor/op.ts';
+import { axis, numel, show } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { full } from './create.ts';
+import { rowThreads } from './row.ts';
+
+const reduceRows = kernel(reduceShader);
+const SEGMENT = 4096; // elements that one thread reduces; part of the canonical order
+
+/** A reduction of each segment of the rows of a contiguous [rows, cols]: [rows, segments]. */
+const reduction = (name: string, changes: Record<string, string>, saves: Op['saves'], backward: Op['backward']) =>
+  op(
+    {
+      name,
+      saves: saves ?? [],
+      backward,
+      dispatch: ([x], y, _, capabilities) => {
+        const [, cols] = x!.shape as [number, number];
+        const WG = rowThreads(capabilities);
+        const params = { n: y.size, cols, segments: y.shape[1]! };
+        const aligned = cols % 4 === 0 ? ['x'] : [];
+        return [reduceRows({ x: x!, y }, { params, groups: Math.ceil(y.size / WG), aligned, changes: { ...changes, WG } })];
+      },
+    },
+    ([x]) => ({ shape: [x!.shape[0]!, Math.ceil(x!.shape[1]! / SEGMENT)], dtype: 'f32' }),
+  );
+
+/** dy of each segment to all of its elements. */
+const spread = (dy: Tensor, like: Tensor) => {
+  const [n, cols] = like.shape as [number, number];
+  const segments = dy.shape[1]!;
+  if (segments === 1) return dy.expand([n, cols]);
+  return dy.unsqueeze(-1).expand([n, segments, SEGMENT]).reshape([n, -1]).narrow(1, 0, cols);
+};
+
+const sumRows = reduction('sum', {}, [0], [(dy, { x }) => spread(dy, x[0]!)]);
+/** Elements equal to the extreme share its gradient evenly, as in torch.amax. */
+const extreme = (name: string, meet: string) =>
+  reduction(name, { meet, start: 'start_any' }, [0, 'y'], [
+    (dy, { x, y }) => {
+      const hit = x[0]!.eq(spread(y, x[0]!)).to('f32');
+      const count = sumRows([hit]);
+      return hit.mul(spread(dy.div(count), x[0]!));
+    },
+  ]);
+const maxRows = extreme('max', 'meet_max');
+const minRows = extreme('min', 'meet_min');
+
+export type Dims = number | readonly number[];
+
+/** Brings the reduced dimensions together as rows, reduces until one element of each is left, and gives it its shape. */
+function along(name: string, x: Tensor, dims: Dims | undefined, keepdim: boolean, reduce: (rows: Tensor) => Tensor): Tensor {
+  const list = dims === undefined ? x.shape.map((_, i) => i) : typeof dims === 'number' ? [dims] : dims;
+  const reduced = new Set(list.map((d) => axis(name, d, x.rank)));
+  const kept = x.shape.flatMap((_, i) => (reduced.has(i) ? [] : [i]));
+  const outer = kept.map((d) => x.shape[d]!);
+  const cols = numel([...reduced].map((d) => x.shape[d]!));
+  const shape = keepdim ? x.shape.map((d, i) => (reduced.has(i) ? 1 : d)) : outer;
+  if (x.size === 0) {
+    if (cols === 0 && name !== 'sum') throw new RangeError(`[${name}] x: got ${show(x.shape)}, nothing to reduce`);
+    return full(shape, 0);
+  }
+  let rows = x.permute([...kept, ...reduced]).contiguous().reshape([numel(outer), cols]);
+  do rows = reduce(rows);
+  while (rows.shape[1]! > 1);
+  return rows.reshape(shape);
+}
+
+const integral = (dtype: DType) => !isFloat(dtype);
+
+/** Sum over some dimensions, or all. Integers are added as f32: exact up to 2^24. */
+export function sum(x: Tensor, dim?: Dims, keepdim = false): Tensor {
+  const y = along('sum', x.to('f32'), dim, keepdim, (rows) => sumRows([rows]));
+  return y.to(integral(x.dtype) ? 'i32' : x.dtype);
+}
+/** Mean over some dimensions, or all, in f32 or f16. */
+export function mean(x: Tensor, dim?: Dims, keepdim = false): Tensor {
+  const y = sum(x.to(isFloat(x.dtype) ? x.dtype : 'f32'), dim, keepdim);
+  return y.div(x.size / y.size);
+}
+/** Largest element along some dimensions, or of all. NaN is not looked for. */
+export function max(x: Tensor, dim?: Dims, keepdim = false): Tensor {
+  return along('max', x.to('f32'), dim, keepdim, (rows) => maxRows([rows])).to(x.dtype);
+}
+/** Smallest element along some dimensions, or of all. NaN is not looked for. */
+export function min(x: Tensor, dim?: Dims, keepdim = false): Tensor {
+  return along('min', x.to('f32'), dim, keepdim, (rows) => minRows([rows])).to(x.dtype);
+}

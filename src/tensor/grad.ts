@@ -1,0 +1,70 @@
+// Reverse-mode gradients as more graph: nodes are added for what is wanted and nothing else.
+import type { Saved } from './op.ts';
+import { show } from './shape.ts';
+import type { Tensor } from './tensor.ts';
+
+/** The nodes between `wanted` and the loss, parents first, and a test for lying there. */
+function between(loss: Tensor, wanted: ReadonlySet<Tensor>) {
+  const leads = new Map<Tensor, boolean>();
+  const order: Tensor[] = [];
+  const stack = [loss];
+  while (stack.length > 0) {
+    const t = stack.at(-1)!;
+    const open = leads.has(t) ? [] : t.inputs.filter((x) => !leads.has(x));
+    if (open.length > 0) {
+      stack.push(...open);
+      continue;
+    }
+    stack.pop();
+    if (leads.has(t)) continue;
+    const inside = t.inputs.some((x) => leads.get(x));
+    leads.set(t, inside || wanted.has(t));
+    if (inside) order.push(t);
+  }
+  return { order, leads: (x: Tensor) => leads.get(x) === true };
+}
+
+/** What the op's `saves` names; reading anything else is a mistake in the op and throws. */
+function saved(t: Tensor): Saved {
+  const { name, saves = [] } = t.op!;
+  const refuse = (what: string) => {
+    throw new Error(`[${name}] backward reads ${what}, which is not in its saves: [${saves.join(', ')}]`);
+  };
+  return {
+    attrs: t.attrs,
+    x: new Proxy(t.inputs as Tensor[], {
+      get: (x, key) => (saves.includes(Number(String(key))) ? x[Number(String(key))] : refuse(`x[${String(key)}]`)),
+    }),
+    get y() {
+      return saves.includes('y') ? t : (refuse('y') as never);
+    },
+  };
+}
+
+/**
+ * d loss / d x for each wanted x, of its shape; zeros where loss does not depend on it. `loss` has one element. What
+ * was computed before (`data()`, `realize()`) has forgotten its parents: ask for gradients first.
+ */
+export function grad(loss: Tensor, wanted: readonly Tensor[]): Tensor[] {
+  if (loss.size !== 1) throw new RangeError(`[grad] loss: got shape ${show(loss.shape)}, want one element`);
+  const gradients = new Map<Tensor, Tensor>([[loss, loss.ones_like()]]);
+  const { order, leads } = between(loss, new Set(wanted));
+  for (const t of order.reverse()) {
+    const dy = gradients.get(t);
+    if (!dy) continue;
+    const { name, backward } = t.op!;
+    const context = saved(t);
+    t.inputs.forEach((x, i) => {
+      if (!leads(x)) return;
+      const rule = backward?.[i];
+      if (!rule) throw new Error(`[${name}] is not differentiable in input ${i}`);
+      const dx = rule(dy, context);
+      if (show(dx.shape) !== show(x.shape)) {
+        throw new Error(`[${name}] backward of input ${i}: got ${show(dx.shape)}, want ${show(x.shape)}`);
+      }
+      const sum = gradients.get(x);
+      gradients.set(x, sum ? sum.add(dx) : dx);
+    });
+  }
+  return wanted.map((x) => gradients.get(x) ?? x.zeros_like());
+}
