@@ -27,8 +27,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, 
 
 fn bool_of(c: vec4<bool>) -> V { return select(V(0.0), V(1.0), c); }
 
-// index
-fn iota(i: u32) -> V { return V(vec4u(i, i + 1u, i + 2u, i + 3u)); }
+// of the index alone: fuse.ts gives the index of each of the four elements
+fn iota(i: vec4u) -> V { return V(i); }
+fn iota_i32(i: vec4u) -> VI { return VI(i); }
 
 // arithmetic
 fn add(a: V, b: V) -> V { return a + b; }

@@ -176,9 +176,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, 
   var total: Tile;
   for (var start = 0u; start < p.k; start += SEGMENT) {
     let end = min(start + SEGMENT, p.k);
-    var c: Tile;
+    var c = Tile(); // a bare `var c: Tile` keeps its value from pass to pass in Dawn
     for (var k = start; k < end; k += 4u) {
-      var x: array<vec4f, 4>;
+      var x = array<vec4f, 4>();
       x[0] = load_a(a0, k);
       if (TILE_M > LANES) { x[1] = load_a(a1, k); }
       if (TILE_M > 2u * LANES) { x[2] = load_a(a2, k); x[3] = load_a(a3, k); }

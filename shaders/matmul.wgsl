@@ -174,7 +174,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, 
   var total: Tile;
   for (var start = 0u; start < p.k; start += SEGMENT) {
     let end = min(start + SEGMENT, p.k);
-    var c: Tile;
+    var c = Tile(); // a bare `var c: Tile` keeps its value from pass to pass in Dawn
     for (var k = start; k < end; k += 4u) { add_tile_terms(&c, a_base, k, load_w(w_base, k)); }
     add_tiles(&total, &c);
   }

@@ -17,13 +17,14 @@ fn exponent_(n: V) -> VI {
 
 // n by another name (any |n| < 1e9). Compilers, Mesa's for one, turn fma(n, a, fma(n, b, x)) into fma(n, a + b, x), which would
 // merge the parts of a constant that was split for accuracy; they do not know that both factors are the same.
-fn alias_(n: V) -> V {
+fn same_(n: V) -> V {
   return min(n, V(1e9));
 }
 
 // x - n ln 2; the first part of ln 2 has 15 bits, so n times it is exact.
 fn minus_ln2_(x: V, n: V) -> V {
-  return fma(alias_(n), V(-1.4286068e-6), fma(n, V(-0.693145751953125), x));
+  let p = n * V(0.693145751953125);
+  return fma(n, V(-1.4286068e-6), x - p);
 }
 
 // e^x for e^x in [2^-126, 2^128). n = round(x / ln 2); e^r on |r| <= ln 2 / 2, degree 6, 3.2e-9.
@@ -75,10 +76,8 @@ fn unless_tiny_(y: V, x: V, tiny: u32) -> V {
 // e^x; inf above 88.72283, 0 below -87.33654.
 fn exp_(x: V) -> V {
   let i = bitcast<VI>(x);
-  let u = bitcast<VU>(x);
-  var y = bitcast<VI>(exp_core_(x));
-  y = select(y, VI(0), u > VU(0xc2aeac4fu));
-  y = select(y, VI(0x7f800000), i > VI(0x42b17217));
+  var y = min(bitcast<VI>(exp_core_(min(x, V(89.0)))), VI(0x7f800000));
+  y = select(y, VI(0), bitcast<VU>(x) > VU(0xc2aeac4fu));
   y = select(y, i, (i & VI(0x7fffffff)) > VI(0x7f800000));
   return bitcast<V>(y);
 }
@@ -102,7 +101,7 @@ fn log_core_(f: V, n: V) -> V {
   y = fma(y, f, V(0.333333313));
   y = fma(y, f, V(-0.5));
   y = fma(f * f, y, f);
-  y = fma(alias_(n), V(1.4286068e-6), y);
+  y = fma(same_(n), V(1.4286068e-6), y);
   return fma(n, V(0.693145751953125), y);
 }
 
@@ -123,7 +122,7 @@ fn log_(x: V) -> V {
 // n times each but the last is exact. On |r| <= 0.8025 (pi / 4 and the error of n): sine of degree 7, 4.9e-9; cosine of degree 8, 1.6e-10.
 fn sin_turned_(x: V, turn: i32) -> V {
   let n = floor(fma(x, V(0.636619772), V(0.5)));
-  let m = alias_(n);
+  let m = same_(n);
   var r = fma(n, V(-1.5703125), x);
   r = fma(m, V(-0.00048065185546875), r);
   r = fma(n, V(-3.159046173095703125e-6), r);
@@ -186,6 +185,6 @@ fn erf_(x: V) -> V {
 fn sigmoid_(x: V) -> V {
   let a = abs(x);
   let e = select(V(0.0), exp_core_(-a), a < V(87.33654));
-  let y = rcp_(fma(e, V(0.5), V(0.5))) * V(0.5) * select(e, V(1.0), x >= V(0.0));
+  let y = rcp_(fma(e, V(0.5), V(0.5))) * V(0.5) * select(V(1.0), e, bitcast<VI>(x) < VI(0));
   return unless_tiny_(y, x, 0u);
 }

@@ -14,7 +14,12 @@ fn f32_quad(i: u32) -> vec4f { return vec4f(src_f32[i], src_f32[i + 1u], src_f32
 fn f32_set(i: u32, v: f32) { src_f32[i] = v; }
 fn f32x4_at(i: u32) -> f32 { return src_f32x4[i >> 2u][i & 3u]; }
 fn f32x4_quad(i: u32) -> vec4f { return src_f32x4[i >> 2u]; }
+fn f32x4_set(i: u32, v: f32) { src_f32x4[i >> 2u][i & 3u] = v; }
 fn f32x4_put(i: u32, v: vec4f) { src_f32x4[i >> 2u] = v; }
+
+// the first `left` of four; whole quads have no others
+fn f32x4_some(i: u32, v: vec4f, left: u32) { src_f32x4[i >> 2u] = v; }
+fn f16x4_some(i: u32, v: vec4f, left: u32) { src_f16x4[i >> 2u] = vec2u(pack2x16float(v.xy), pack2x16float(v.zw)); }
 
 fn f16_at(i: u32) -> f32 { return unpack2x16float(src_f16[i >> 1u])[i & 1u]; }
 fn f16_quad(i: u32) -> vec4f {
@@ -31,6 +36,12 @@ fn f16x4_at(i: u32) -> f32 {
 fn f16x4_quad(i: u32) -> vec4f {
   let q = src_f16x4[i >> 2u];
   return vec4f(unpack2x16float(q.x), unpack2x16float(q.y));
+}
+fn f16x4_set(i: u32, v: f32) { // no other thread may write the quad
+  let half = (i >> 1u) & 1u;
+  var pair = unpack2x16float(src_f16x4[i >> 2u][half]);
+  pair[i & 1u] = v;
+  src_f16x4[i >> 2u][half] = pack2x16float(pair);
 }
 fn f16x4_put(i: u32, v: vec4f) { src_f16x4[i >> 2u] = vec2u(pack2x16float(v.xy), pack2x16float(v.zw)); }
 

@@ -69,6 +69,16 @@ function place(params: ChainParams, size: number[], stride: number[], offset: nu
 
 type Load = { quad: string; aligned: boolean };
 
+/** Four indices of a generator, which is made in place from them and never stored. */
+function indices(params: ChainParams, t: Tensor): string {
+  const { size, stride } = collapse(t.shape, t.layout.strides);
+  const at = place(params, size, stride, t.layout.offset);
+  return `vec4u(${['i', 'i+1u', 'i+2u', 'i+3u'].map((i) => at(i)).join(',')})`;
+}
+
+/** A node made from its index alone. */
+export const isGenerator = (t: Tensor): boolean => !!t.op?.map && t.inputs.length === 0;
+
 /**
  * How four elements from i on are read. `row`: the kernel's quads never cross a multiple of it, and start at multiples
  * of four if it is one.
@@ -113,12 +123,21 @@ export function writeChain(group: Group, row: number, firstBinding: number): Cha
     lines.push(`let ${name}=${text};`);
     names.set(t, name);
   };
+  const call = (t: Tensor) => {
+    const { shader, fn } = t.op!.map!;
+    const dtype = t.inputs.at(-1)?.dtype ?? t.dtype;
+    if (!shader.declarations[fn + suffix(dtype)]) throw new TypeError(`[${t.op!.name}] has no form for ${dtype}`);
+    Object.assign(family, shader.declarations);
+    return fn + suffix(dtype);
+  };
   for (const t of group.leaves) {
     if (t.base === group.producer) {
       names.set(t, 'v');
     } else if (t.base.scalar !== null) {
       const field = params.add(t.dtype === 'i32' ? 'i32' : t.dtype === 'u32' ? 'u32' : 'f32', t.base);
       add(t, `${REGISTER[t.dtype]}(${field})`);
+    } else if (isGenerator(t.base)) {
+      add(t, `${call(t.base)}(${indices(params, t)})`);
     } else {
       const name = `x${bindings.length}`;
       const { quad, aligned } = load(params, name, t, row);
@@ -132,11 +151,8 @@ export function writeChain(group: Group, row: number, firstBinding: number): Cha
     }
   }
   for (const t of group.members) {
-    const { shader, fn } = t.op!.map!;
-    const form = `${fn}${suffix(t.inputs.at(-1)?.dtype ?? 'f32')}`;
-    if (!shader.declarations[form]) throw new TypeError(`[${t.op!.name}] has no form for ${t.inputs.at(-1)?.dtype}`);
-    Object.assign(family, shader.declarations);
-    add(t, `${form}(${t.inputs.length > 0 ? t.inputs.map((x) => names.get(x)).join(',') : 'i'})`);
+    const args = isGenerator(t) ? indices(params, t) : t.inputs.map((x) => names.get(x)).join(',');
+    add(t, `${call(t)}(${args})`);
   }
   const { layout, text, params: values } = params.finish();
   if (layout.size > 0) {

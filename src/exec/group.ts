@@ -1,7 +1,7 @@
 // Which nodes share a kernel: chains of elementwise ops become one, and one behind a kernel becomes its epilogue.
 import { isFloat } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { isIdentity } from './fuse.ts';
+import { isGenerator, isIdentity } from './fuse.ts';
 import type { Graph } from './graph.ts';
 
 /**
@@ -25,12 +25,16 @@ export function groups(graph: Graph): Group[] {
       if (!isIdentity(x) || !t.op!.map) inOrder.delete(x.base);
     }
   }
-  for (const t of graph.outputs) inOrder.delete(t);
+  const outputs = new Set(graph.outputs);
+  for (const t of outputs) inOrder.delete(t);
+
+  const stored = (t: Tensor) => outputs.has(t) || consumers.get(t)!.some((c) => !c.op!.map);
 
   const groupOf = new Map<Tensor, Group>();
   const made: Group[] = [];
   for (let k = graph.nodes.length - 1; k >= 0; k--) {
     const t = graph.nodes[k]!;
+    if (isGenerator(t) && !stored(t)) continue;
     const [group, other] = new Set(consumers.get(t)?.map((c) => groupOf.get(c)!));
     const alone = group && !other && inOrder.has(t);
     if (alone && t.op!.map && absorb(group, t)) groupOf.set(t, group);
@@ -50,7 +54,7 @@ const distinct = (tensors: readonly Tensor[]) => [...new Set(tensors)];
 
 /** How many buffers the leaves of a group take, without `but`. */
 const buffers = (leaves: readonly Tensor[], but?: Tensor) =>
-  leaves.filter((x) => x.base.scalar === null && x.base !== but).length;
+  leaves.filter((x) => x.base.scalar === null && x.base !== but && !isGenerator(x.base)).length;
 
 /** Takes an elementwise node into the group that reads it, if the buffers suffice. */
 function absorb(group: Group, t: Tensor): boolean {

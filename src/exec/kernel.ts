@@ -1,4 +1,5 @@
 // A shader as a function from tensors to a dispatch. How a tensor's elements are stored is settled here, for all kernels.
+import { library } from '../gpu/library.ts';
 import type { ShaderSource, Specialisation } from '../gpu/shader.ts';
 import type { DType } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -34,18 +35,15 @@ const QUADS: Record<DType, Form> = {
 /** How a tensor of this type is stored when every quad that a kernel touches is aligned, and when it is not. */
 export const storageForm = (dtype: DType, aligned: boolean): Form => (aligned ? QUADS : LOOSE)[dtype];
 
-/** The changes that make binding `x` (alias `X`, accessors `x_at`, `x_quad`, `x_set`, `x_put`) hold a given form. */
+/** The changes that make binding `x` (alias `X`, accessors `x_at`, `x_quad`, `x_set`, `x_put`, `x_some`) hold a given form. */
 export function storedAs(shader: ShaderSource, name: string, dtype: DType, aligned: boolean): Specialisation {
   if (!shader.declarations[name.toUpperCase()]) return {}; // moves bits, of whatever type
   const form = storageForm(dtype, aligned);
   const changes: Specialisation = { [name.toUpperCase()]: form.alias };
-  for (const kind of ['at', 'quad', 'set', 'put']) {
-    // the scalar accessors have no packed form to write: a kernel that reaches `y_set` is not aligned
-    if (shader.declarations[`${name}_${kind}`] && !(aligned && kind === 'set')) {
-      if (dtype === 'f32' && !aligned) continue; // the file's own
-      if (kind === 'put' && !aligned) continue; // written in terms of y_set
-      changes[`${name}_${kind}`] = `${form.accessors}_${kind}(${name})`;
-    }
+  for (const kind of ['at', 'quad', 'set', 'put', 'some']) {
+    const from = `${form.accessors}_${kind}`;
+    const own = dtype === 'f32' && !aligned; // as the file has it
+    if (!own && shader.declarations[`${name}_${kind}`] && library[from]) changes[`${name}_${kind}`] = `${from}(${name})`;
   }
   return changes;
 }

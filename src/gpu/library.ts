@@ -1,9 +1,10 @@
 // WGSL that more than one kernel needs, by the name of each declaration.
 import index from '../../shaders/lib/index.wgsl';
 import math from '../../shaders/lib/math.wgsl';
+import row from '../../shaders/lib/row.wgsl';
 import storage from '../../shaders/lib/storage.wgsl';
 
 export const library: Record<string, string> = Object.assign(
   {},
-  ...[storage, index, math].map((file) => file.declarations),
+  ...[storage, index, math, row].map((file) => file.declarations),
 );

@@ -43,7 +43,8 @@ export async function softwareDawn(options: string[], cacheDir?: string): Promis
     process.dlopen(module, `${folder}/dawn.node`);
     const gpu = module.exports.create(options);
     inUse.push(gpu);
-    if (!(await gpu.requestAdapter())) throw new Error(`Dawn finds no driver in ${folder}`);
+    const adapter = await gpu.requestAdapter(); // the system's, where our driver does not load
+    if (adapter?.info.architecture !== 'swiftshader') throw new Error(`Dawn finds no SwiftShader in ${folder}`);
     return gpu;
   });
 }

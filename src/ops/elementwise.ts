@@ -197,12 +197,12 @@ const gelu_tanh = unary('gelu_tanh', 'gelu_tanh', {
 export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor =>
   approximate === 'tanh' ? gelu_tanh(x) : gelu_erf(x);
 
-const index = op({ name: 'arange', map: { shader: elementwise, fn: 'iota' }, backward: [] }, (_, attrs: { n: number }) => ({
+const index = op({ name: 'arange', map: { shader: elementwise, fn: 'iota' }, backward: [] }, (_, attrs: Attrs) => ({
   shape: [attrs.n],
-  dtype: 'f32',
+  dtype: attrs.dtype,
 }));
-/** 0, 1, ... n - 1. Exact up to 2^24. */
-export const arange = (n: number, dtype: DType = 'i32'): Tensor => to(index([], { n }), dtype);
+/** 0, 1, ... n - 1; as f32 exact up to 2^24. Never stored where elementwise ops read it. */
+export const arange = (n: number, dtype: 'i32' | 'f32' = 'i32'): Tensor => index([], { n, dtype });
 
 export const zeros_like = (x: Tensor): Tensor => full(x.shape, 0, x.dtype);
 export const ones_like = (x: Tensor): Tensor => full(x.shape, 1, x.dtype);

@@ -1,5 +1,33 @@
-// What kernels with a row in each thread have in common.
+// Ops that work along the last dimension, a row in each thread.
+import type { Dispatch, kernel } from '../exec/kernel.ts';
 import type { Capabilities } from '../gpu/device.ts';
+import type { Specialisation } from '../gpu/shader.ts';
+import { axis } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
 
 /** Threads of a workgroup: few on software adapters, so that a hundred rows fill more than one core. */
 export const rowThreads = ({ software }: Capabilities): number => (software ? 16 : 64);
+
+/** One dispatch of a kernel with Params { rows, cols, ... } over the rows of x. */
+export function overRows(
+  run: ReturnType<typeof kernel>,
+  [x, y]: readonly [Tensor, Tensor],
+  capabilities: Capabilities,
+  { params = {}, changes = {} }: { params?: Record<string, number>; changes?: Specialisation } = {},
+): Dispatch {
+  const cols = x.shape.at(-1)!;
+  const rows = x.size / cols;
+  const WG = rowThreads(capabilities);
+  const aligned = cols % 4 !== 0 ? [] : y.shape.at(-1) === cols ? ['x', 'y'] : ['x'];
+  return run(
+    { x, y },
+    { params: { rows, cols, ...params }, groups: Math.ceil(rows / WG), aligned, changes: { ...changes, WG } },
+  );
+}
+
+/** Applies a function of contiguous rows along `dim`. */
+export function alongRows(name: string, x: Tensor, dim: number, f: (rows: Tensor) => Tensor): Tensor {
+  const d = axis(name, dim, x.rank);
+  const last = x.rank - 1;
+  return d === last ? f(x.contiguous()) : f(x.transpose(d, last).contiguous()).transpose(d, last);
+}

@@ -38,3 +38,11 @@ test.each(RUNTIMES)('%s multiplies matrices on SwiftShader, bit for bit', async 
   expect(info).toMatchObject({ name: 'swiftshader', vendor: 'google', architecture: 'swiftshader', software: true });
   expect(info).toMatchObject({ subgroup_size: 4, runtime: host, backend });
 });
+
+test.each([
+  ['node', { NODE_OPTIONS: '--expose-gc' }],
+  ['deno-dawn', { DENO_V8_FLAGS: '--expose-gc' }],
+] as const)('%s keeps its GPU through garbage collection', async (runtime, env) => {
+  const { sha256: hash } = (await runIn(runtime, bundles, {}, { env })) as unknown as Smoke;
+  expect(hash).toBe(await sha256(product()));
+});

@@ -26,7 +26,8 @@ export async function sha256(data: Float32Array<ArrayBuffer>): Promise<string> {
 
 export async function main(options: AdapterChoice): Promise<Smoke> {
   const { adapter, info } = await requestAdapter(options);
-  (globalThis as { gc?: () => void }).gc?.(); // with --expose-gc: what only native code uses must survive
+  const gc = (globalThis as { gc?: () => void }).gc; // with --expose-gc: what only native code uses must survive
+  for (let i = 0; gc && i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 5)).then(gc);
   const device = await adapter.requestDevice();
   const buffer = (usage: number) => device.createBuffer({ size: SIZE * SIZE * 4, usage });
   const inputs = [matrix(1), matrix(2)].map((values) => {

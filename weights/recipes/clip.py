@@ -20,7 +20,7 @@ from pictures import SIZE, Drawings, normalise, scenes
 from tokenizer import build
 
 SEED = 20240
-BATCH = 128
+BATCH = 64
 MUON_LR, ADAM_LR = 0.02, 2e-3
 MASKED = 0.75  # the part of training that sees half of the patches
 HERE = Path(__file__).parent
@@ -112,7 +112,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('drawings', type=Path)
     parser.add_argument('out', type=Path)
-    parser.add_argument('--steps', type=int, default=1400)
+    parser.add_argument('--steps', type=int, default=2000)
     parser.add_argument('--resume', type=Path)
     parser.add_argument('--score-only', action='store_true')
     parser.add_argument('--expected', type=Path, help='also write the answers on the shipped pictures to this file')

@@ -111,12 +111,24 @@ class Clip(nn.Module):
                 nn.init.normal_(p, std=p[0].numel() ** -0.5 * (0.3 if deep else 1))
             elif name.endswith('bias'):
                 nn.init.zeros_(p)
+        table = self.vision_model.embeddings.position_embedding.weight
+        side = int((len(table) - 1) ** 0.5)
+        table.data[1:] = 0.5 * waves(side, table.shape[1])  # learnt from nothing, places take hundreds of steps to matter
+        nn.init.normal_(self.vision_model.embeddings.class_embedding, std=0.5)
 
     def picture(self, pixels, keep=None):
         return F.normalize(self.visual_projection(self.vision_model(pixels, keep)), dim=-1)
 
     def text(self, ids):
         return F.normalize(self.text_projection(self.text_model(ids)), dim=-1)
+
+
+def waves(side, width):
+    """Sines and cosines of row and column, [side * side, width]; wavelengths from 2 pi to 200 pi patches."""
+    place = torch.arange(side).float()
+    angle = place.unsqueeze(1) / 100 ** torch.linspace(0, 1, width // 4)
+    one = torch.cat([angle.sin(), angle.cos()], 1)
+    return torch.cat([one.repeat_interleave(side, 0), one.repeat(side, 1)], 1)
 
 
 class Muon(torch.optim.Optimizer):

@@ -1,0 +1,35 @@
+// y[o, j, k] = x[o, index[o, j, k], k], as torch.gather; a row of a table for each index where index does not depend on k.
+// x: [outer, size, inner], index: [outer, count, spread], spread being inner or 1, y: [outer, count, inner], all in order.
+// A thread makes four elements of y. An index out of range is taken to the nearest.
+alias X = f32;             // how x, index and y are stored
+alias INDEX = i32;
+alias Y = f32;
+const WG: u32 = 64;        // threads of a workgroup
+
+struct Params { n: u32, size: u32, count: u32, inner: u32, spread: u32 }  // n: elements of y
+@group(0) @binding(0) var<storage, read> x: array<X>;
+@group(0) @binding(1) var<storage, read> index: array<INDEX>;
+@group(0) @binding(2) var<storage, read_write> y: array<Y>;
+@group(0) @binding(3) var<uniform> p: Params;
+
+fn x_at(i: u32) -> f32 { return x[i]; }
+fn x_quad(i: u32) -> vec4f { return vec4f(x[i], x[i + 1u], x[i + 2u], x[i + 3u]); }
+fn index_at(i: u32) -> i32 { return index[i]; }
+fn y_put(i: u32, v: vec4f) { for (var j = 0u; j < 4u; j++) { y[i + j] = v[j]; } }
+
+// where the element i of y comes from
+fn source(i: u32) -> u32 {
+  let row = i / p.inner;
+  let k = i - row * p.inner;
+  let at = clamp(index_at(row * p.spread + min(k, p.spread - 1u)), 0, i32(p.size) - 1);
+  return (row / p.count * p.size + u32(at)) * p.inner + k;
+}
+fn four(i: u32) -> vec4f { return each(i); }
+fn each(i: u32) -> vec4f { return vec4f(x_at(source(i)), x_at(source(i + 1u)), x_at(source(i + 2u)), x_at(source(i + 3u))); }
+fn together(i: u32) -> vec4f { return x_quad(source(i)); }
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = ((wid.x + wid.y * num.x) * WG + lane) * 4u;
+  if (i < p.n) { y_put(i, four(i)); }
+}

@@ -1,0 +1,79 @@
+// Elements by index.
+import gatherShader from '../../shaders/gather.wgsl';
+import { kernel } from '../exec/kernel.ts';
+import { op } from '../tensor/op.ts';
+import { axis, numel, show } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { arange } from './elementwise.ts';
+
+const run = kernel(gatherShader);
+const WG = 64;
+
+type Attrs = { dim: number; shape: readonly number[] };
+
+/** y[o, j, k] = x[o, index[o, j, k or 0], k]; `index` has the inner dimensions of x, or none of them. */
+const gatherNode = op<Attrs>(
+  {
+    name: 'gather',
+    saves: [0, 1],
+    // scattered by a product with the one-hot rows of the index
+    backward: [
+      (dy, { x, attrs: { dim } }) => {
+        const size = x[0]!.shape[dim]!;
+        const outer = numel(x[0]!.shape.slice(0, dim));
+        const inner = numel(x[0]!.shape.slice(dim + 1));
+        const spread = x[1]!.size === dy.size ? inner : 1;
+        const hit = x[1]!.reshape([outer, -1, 1, spread]).eq(arange(size).reshape([size, 1])).to('f32'); // [o, j, size, k]
+        return hit.mul(dy.reshape([outer, -1, 1, inner])).sum(1).reshape(x[0]!.shape);
+      },
+      null,
+    ],
+    dispatch: ([x, index], y, { dim }) => {
+      const inner = numel(x!.shape.slice(dim + 1));
+      const count = numel(y.shape) / numel(x!.shape.slice(0, dim)) / inner;
+      const spread = index!.size === y.size ? inner : 1;
+      const together = inner % 4 === 0 && spread === 1;
+      const params = { n: y.size, size: x!.shape[dim]!, count, inner, spread };
+      const changes = { four: together ? 'together' : 'each' };
+      const aligned = together ? ['x', 'y'] : ['y'];
+      return [run({ x: x!, index: index!, y }, { params, groups: Math.ceil(y.size / (4 * WG)), aligned, changes })];
+    },
+  },
+  (_, { shape }) => ({ shape, dtype: 'f32' }),
+);
+
+/** Indices that are still on the host are checked there; a kernel takes those out of range to the nearest. */
+function checkIndex(name: string, index: Tensor, size: number): void {
+  if (index.dtype !== 'i32' && index.dtype !== 'u32') {
+    throw new TypeError(`[${name}] index: got ${index.dtype}, want i32 or u32`);
+  }
+  const bad = index.base.host?.find((i) => i < 0 || i >= size);
+  if (bad !== undefined) throw new RangeError(`[${name}] index: got ${bad}, want 0..${size - 1}`);
+}
+
+/** y[i, j, k] = x[i, index[i, j, k], k] for dim 1, and so on, as torch.gather; the other sizes are those of x. */
+export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
+  const d = axis('gather', dim, x.rank);
+  checkIndex('gather', index, x.shape[d]!);
+  if (index.rank !== x.rank || index.shape.some((n, i) => i !== d && n !== x.shape[i])) {
+    throw new RangeError(`[gather] index: got ${show(index.shape)}, want the shape ${show(x.shape)} but for dim ${d}`);
+  }
+  return gatherNode([x.to('f32').contiguous(), index.to('i32').contiguous()], { dim: d, shape: index.shape }).to(x.dtype);
+}
+
+/** Rows of weight [V, D] by ids of any shape: [..., D]. */
+export function embedding(ids: Tensor, weight: Tensor): Tensor {
+  if (weight.rank !== 2) throw new RangeError(`[embedding] weight: got ${show(weight.shape)}, want [V, D]`);
+  checkIndex('embedding', ids, weight.shape[0]!);
+  return gatherNode([weight.contiguous(), ids.to('i32').contiguous()], { dim: 0, shape: [...ids.shape, weight.shape[1]!] });
+}
+
+/** Elements of a dimension in the order of a list of indices. */
+export function index_select(x: Tensor, dim: number, index: Tensor): Tensor {
+  const d = axis('index_select', dim, x.rank);
+  checkIndex('index_select', index, x.shape[d]!);
+  if (index.rank !== 1) throw new RangeError(`[index_select] index: got ${show(index.shape)}, want one dimension`);
+  const front = x.to('f32').transpose(0, d).contiguous();
+  const shape = [index.shape[0]!, ...front.shape.slice(1)];
+  return gatherNode([front, index.to('i32').contiguous()], { dim: 0, shape }).transpose(0, d).to(x.dtype);
+}

@@ -1,0 +1,97 @@
+// Matrix products. Every kernel here sums in the same order (docs/summation.md), so which one runs is a choice of speed.
+import matmulShader from '../../shaders/matmul.wgsl';
+import { kernel } from '../exec/kernel.ts';
+import type { Capabilities } from '../gpu/device.ts';
+import { promote } from '../tensor/dtype.ts';
+import { op } from '../tensor/op.ts';
+import { broadcastShapes, show } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+const tiles = kernel(matmulShader);
+
+/** A batch dimension with the strides of both operands. */
+type Batch = { size: number; a: number; w: number };
+
+/** The batch dimensions of a product, neighbours merged where both operands allow it. */
+function batches(a: Tensor, w: Tensor): Batch[] {
+  const merged: Batch[] = [];
+  a.shape.slice(0, -2).forEach((size, i) => {
+    if (size === 1) return;
+    const next = { size, a: a.layout.strides[i]!, w: w.layout.strides[i]! };
+    const last = merged.at(-1);
+    if (last && last.a === next.a * size && last.w === next.w * size) merged[merged.length - 1] = { ...next, size: last.size * size };
+    else merged.push(next);
+  });
+  return merged;
+}
+
+/** Rows and quads of columns of a thread and of a workgroup. */
+function tile(m: number, n: number, { software }: Capabilities) {
+  const TILE_M = m >= 16 && software ? 16 : m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
+  const WORKGROUP_N = software ? (n >= 32 ? 8 : 4) : 16;
+  return { TILE_M, TILE_N: 1, WORKGROUP_M: software ? 1 : 4, WORKGROUP_N };
+}
+
+const product = op(
+  {
+    name: 'matmul',
+    epilogue: true,
+    saves: [0, 1],
+    // da = dy w^T, dw = a^T dy
+    backward: [
+      (dy, { x }) => matmul(dy, x[1]!.transpose(-2, -1)),
+      (dy, { x }) => matmul(x[0]!.transpose(-2, -1), dy),
+    ],
+    flops: ([a], y) => 2 * y.size * a!.shape.at(-1)!,
+    dispatch: ([a, w], y, _, capabilities) => {
+      const [m, k] = a!.shape.slice(-2) as [number, number];
+      const n = w!.shape.at(-1)!;
+      const [inner, outer] = batches(a!, w!).reverse() as [Batch?, Batch?];
+      const [a_m, a_k] = a!.layout.strides.slice(-2) as [number, number];
+      const [w_k, w_n] = w!.layout.strides.slice(-2) as [number, number];
+      const batch = (inner?.size ?? 1) * (outer?.size ?? 1);
+      const params = {
+        ...{ batch, inner: inner?.size ?? 1, m, n, k },
+        ...{ a_offset: a!.layout.offset, a_outer: outer?.a ?? 0, a_inner: inner?.a ?? 0, a_m, a_k },
+        ...{ w_offset: w!.layout.offset, w_outer: outer?.w ?? 0, w_inner: inner?.w ?? 0, w_k, w_n },
+        ...{ y_offset: 0, y_outer: (inner?.size ?? 1) * m * n, y_inner: m * n, y_m: n },
+      };
+      const quads = (...strides: number[]) => strides.every((s) => s % 4 === 0);
+      const changes: Record<string, string | number> = { K_TAIL: `${k % 4 !== 0}`, N_TAIL: `${n % 4 !== 0}` };
+      const aligned = n % 4 === 0 ? ['y'] : [];
+      if (a_k !== 1) changes.a_four = 'a_four_strided';
+      else if (quads(params.a_offset, params.a_outer, params.a_inner, a_m)) aligned.push('a');
+      if (w_k !== 1) changes.w_block = w_n === 1 ? 'w_block_kn' : 'w_block_strided';
+      const across = w_k === 1 ? w_n : w_k;
+      if ((w_k === 1 || w_n === 1) && quads(params.w_offset, params.w_outer, params.w_inner, across)) aligned.push('w');
+      const t = tile(m, n, capabilities);
+      const groups = batch * Math.ceil(m / (t.WORKGROUP_M * t.TILE_M)) * Math.ceil(n / (4 * t.WORKGROUP_N * t.TILE_N));
+      return [tiles({ a: a!, w: w!, y }, { params, groups, aligned, changes: { ...changes, ...t } })];
+    },
+  },
+  ([a, w]) => ({ shape: [...a!.shape.slice(0, -1), w!.shape.at(-1)!], dtype: 'f32' }),
+);
+
+/** a [..., M, K] times b [..., K, N]: [..., M, N], batches broadcast, one dimension as in torch.matmul. Sums in f32. */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  if (a.rank === 0 || b.rank === 0) throw new RangeError('[matmul] a number has no product of matrices; use mul');
+  if (a.rank === 1) return matmul(a.unsqueeze(0), b).squeeze(b.rank === 1 ? 0 : -2);
+  if (b.rank === 1) return matmul(a, b.unsqueeze(-1)).squeeze(-1);
+  if (a.shape.at(-1) !== b.shape.at(-2)) {
+    const hint = a.shape.at(-1) === b.shape.at(-1) ? '; transpose b?' : '';
+    throw new RangeError(`[matmul] inner sizes differ: got a ${show(a.shape)}, b ${show(b.shape)}${hint}`);
+  }
+  const dtype = promote(promote(a.dtype, b.dtype), 'f16');
+  const [m, k] = a.shape.slice(-2) as [number, number];
+  const n = b.shape.at(-1)!;
+  if (k === 0) return a.mul(0).sum(-1, true).expand([...a.shape.slice(0, -1), n]).to(dtype);
+  if (b.rank === 2 && a.rank > 2) return matmul(a.reshape([-1, k]), b).reshape([...a.shape.slice(0, -1), n]);
+  const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
+  const float = (t: Tensor) => (t.dtype === 'f16' ? t : t.to('f32'));
+  let x = float(a).expand([...batch, m, k]);
+  let w = float(b).expand([...batch, k, n]);
+  if (x.base.scalar !== null) x = x.contiguous();
+  if (w.base.scalar !== null) w = w.contiguous();
+  if (batches(x, w).length > 2) [x, w] = [x.contiguous(), w.contiguous()];
+  return product([x, w]).to(dtype);
+}

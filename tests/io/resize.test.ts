@@ -1,0 +1,25 @@
+// Pillow's own results (fixtures/resize.json), bit for bit.
+import { describe, expect, test } from 'vitest';
+import { FILTERS, resize } from '../../src/io/resize.ts';
+import { fixturePath, fromBase64, readJson, sha256 } from './support.ts';
+
+type Picture = { width: number; height: number; channels: number; pixels: string };
+type Case = { image: string; filter: number; width: number; height: number; pixels?: string; sha256?: string };
+const { images, cases } = readJson(fixturePath('resize.json')) as { images: Record<string, Picture>; cases: Case[] };
+
+describe.each(FILTERS.map((name, id) => [name, id] as const))('%s', (name, id) => {
+  const mine = cases.filter((c) => c.filter === id);
+  test.each(mine.map((c) => [`${c.image} to ${c.width} x ${c.height}`, c] as const))('%s', async (_, c) => {
+    const { pixels, ...size } = images[c.image]!;
+    const got = resize({ ...size, data: fromBase64(pixels) }, c.width, c.height, name);
+    expect([got.width, got.height, got.channels]).toEqual([c.width, c.height, size.channels]);
+    if (c.pixels) expect(got.data).toEqual(fromBase64(c.pixels));
+    else expect(await sha256(got.data)).toBe(c.sha256);
+  });
+});
+
+test('refuses sizes that are no picture', () => {
+  const image = { width: 1, height: 1, channels: 3, data: new Uint8Array(3) };
+  expect(() => resize(image, 0, 1)).toThrow('[resize] size: got 0 x 1, want integers > 0');
+  expect(() => resize(image, 1.5, 1)).toThrow('[resize] size: got 1.5 x 1, want integers > 0');
+});
