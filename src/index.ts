@@ -6,3 +6,5 @@ export { Device, DeviceLost } from './gpu/device.ts';
 export * from './ops/index.ts';
 export { grad } from './tensor/grad.ts';
 export { Tensor } from './tensor/tensor.ts';
+export { CLIPModel, CLIPTextModel, CLIPVisionModel } from './models/clip.ts';
+export { SiglipModel, SiglipTextModel, SiglipVisionModel } from './models/siglip.ts';

@@ -19,8 +19,18 @@ fn f32x4_put(i: u32, v: vec4f) { src_f32x4[i >> 2u] = v; }
 
 // the first `left` of four; whole quads have no others
 fn f32x4_some(i: u32, v: vec4f, left: u32) { src_f32x4[i >> 2u] = v; }
-fn f16x4_some(i: u32, v: vec4f, left: u32) { src_f16x4[i >> 2u] = vec2u(pack2x16float(v.xy), pack2x16float(v.zw)); }
+fn f16x4_some(i: u32, v: vec4f, left: u32) { src_f16x4[i >> 2u] = f16_pack(v); }
 
+// Four halves. From 65520 on pack2x16float may give anything (SwiftShader's spills into the neighbour): inf and NaN by bits.
+fn f16_pack(v: vec4f) -> vec2u {
+  let bits = bitcast<vec4u>(v);
+  let size = bits & vec4u(0x7fffffffu);
+  let huge = size >= vec4u(0x477ff000u);
+  let sign = (bits >> vec4u(16u)) & vec4u(0x8000u);
+  let special = select(vec4u(0u), sign | select(vec4u(0x7c00u), vec4u(0x7e00u), size > vec4u(0x7f800000u)), huge);
+  let safe = select(v, vec4f(0.0), huge);
+  return vec2u(pack2x16float(safe.xy), pack2x16float(safe.zw)) | special.xz | (special.yw << vec2u(16u));
+}
 fn f16_at(i: u32) -> f32 { return unpack2x16float(src_f16[i >> 1u])[i & 1u]; }
 fn f16_quad(i: u32) -> vec4f {
   let h = i >> 1u;
@@ -39,11 +49,11 @@ fn f16x4_quad(i: u32) -> vec4f {
 }
 fn f16x4_set(i: u32, v: f32) { // no other thread may write the quad
   let half = (i >> 1u) & 1u;
-  var pair = unpack2x16float(src_f16x4[i >> 2u][half]);
-  pair[i & 1u] = v;
-  src_f16x4[i >> 2u][half] = pack2x16float(pair);
+  let shift = (i & 1u) * 16u;
+  let other = src_f16x4[i >> 2u][half] & (0xffff0000u >> shift);
+  src_f16x4[i >> 2u][half] = other | ((f16_pack(vec4f(v)).x & 0xffffu) << shift);
 }
-fn f16x4_put(i: u32, v: vec4f) { src_f16x4[i >> 2u] = vec2u(pack2x16float(v.xy), pack2x16float(v.zw)); }
+fn f16x4_put(i: u32, v: vec4f) { src_f16x4[i >> 2u] = f16_pack(v); }
 
 fn i32_at(i: u32) -> i32 { return src_i32[i]; }
 fn i32_quad(i: u32) -> vec4i { return vec4i(src_i32[i], src_i32[i + 1u], src_i32[i + 2u], src_i32[i + 3u]); }

@@ -16,7 +16,9 @@ export type Chain = {
 };
 
 const REGISTER: Record<DType, string> = { f32: 'V', f16: 'V', bool: 'V', i32: 'VI', u32: 'VU' };
-const suffix = (dtype: DType) => (dtype === 'i32' || dtype === 'u32' ? `_${dtype}` : '');
+/** The form of a family's function for a type: abs_ is abs_i32 of integers. */
+const formOf = (fn: string, dtype: DType) =>
+  dtype === 'i32' || dtype === 'u32' ? `${fn.replace(/_$/, '')}_${dtype}` : fn;
 
 /** True when element i of the view is element i of what it shows. */
 export const isIdentity = (t: Tensor): boolean => t.base.size === t.size && isContiguous(t.shape, t.layout);
@@ -126,9 +128,10 @@ export function writeChain(group: Group, row: number, firstBinding: number): Cha
   const call = (t: Tensor) => {
     const { shader, fn } = t.op!.map!;
     const dtype = t.inputs.at(-1)?.dtype ?? t.dtype;
-    if (!shader.declarations[fn + suffix(dtype)]) throw new TypeError(`[${t.op!.name}] has no form for ${dtype}`);
+    const form = formOf(fn, dtype);
+    if (!shader.declarations[form]) throw new TypeError(`[${t.op!.name}] has no form for ${dtype}`);
     Object.assign(family, shader.declarations);
-    return fn + suffix(dtype);
+    return form;
   };
   for (const t of group.leaves) {
     if (t.base === group.producer) {
@@ -151,7 +154,7 @@ export function writeChain(group: Group, row: number, firstBinding: number): Cha
     }
   }
   for (const t of group.members) {
-    const args = isGenerator(t) ? indices(params, t) : t.inputs.map((x) => names.get(x)).join(',');
+    const args = isGenerator(t) ? indices(params, t) : t.inputs.map((x) => names.get(x) ?? names.get(x.base)).join(',');
     add(t, `${call(t)}(${args})`);
   }
   const { layout, text, params: values } = params.finish();

@@ -34,7 +34,14 @@ export function settle(t: Tensor, storage: DeviceStorage): void {
   t.host = null;
   t.op = null;
   t.inputs = [];
-  finalizer.register(t, storage);
+  finalizer.register(t, storage, t);
+}
+
+/** Hands the storage of a computed tensor to another that stood for it. */
+export function adopt(t: Tensor, from: Tensor): void {
+  finalizer.unregister(from);
+  settle(t, from.storage as DeviceStorage);
+  from.storage = null;
 }
 
 let chosen: Promise<Device> | undefined;
@@ -100,7 +107,7 @@ export async function run(tensors: readonly Tensor[], on?: Device): Promise<void
 async function read(t: Tensor): Promise<TypedArray> {
   if (t.scalar !== null) return t.dtype === 'i32' ? Int32Array.of(t.scalar) : Float32Array.of(t.scalar);
   if (t.size === 0) return hostArray(t.dtype, new ArrayBuffer(0), 0);
-  if (!isContiguous(t.shape, t.layout)) return read(t.contiguous());
+  if (t.base.scalar !== null || !isContiguous(t.shape, t.layout)) return read(t.contiguous());
   await run([t]);
   const storage = t.base.storage as DeviceStorage;
   if (storage.disposed) throw new Error(`[data] ${t} was disposed`);

@@ -1,5 +1,5 @@
 // A WebGPU device with what every layer above shares: pipelines, buffers, the queue's order. It knows no tensors.
-import { type AdapterChoice, type AdapterDescription, requestAdapter } from './host.ts';
+import { type AdapterChoice, type AdapterDescription, describeAdapter, requestAdapter, runtime } from './host.ts';
 import { type Buffer, BufferPool } from './pool.ts';
 import type { Shader } from './shader.ts';
 
@@ -60,6 +60,11 @@ export class Device {
     return new Device(gpu, info);
   }
 
+  /** A device that exists already: a page's own. */
+  static from(gpu: GPUDevice): Device {
+    return new Device(gpu, describeAdapter(gpu.adapterInfo, runtime === 'browser' ? 'browser' : 'dawn'));
+  }
+
   /** Throws what went wrong since the last call: a lost device or an error the driver reported late. */
   check(): void {
     if (this.#lost) throw this.#lost;
@@ -103,6 +108,18 @@ export class Device {
   /** Copies bytes into a buffer; `at` and the length are multiples of 4. */
   write(buffer: Buffer, at: number, bytes: ArrayBufferView): void {
     this.gpu.queue.writeBuffer(buffer.gpu, at, bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  copy(from: Buffer, to: Buffer, at: number, bytes: number): void {
+    const encoder = this.gpu.createCommandEncoder();
+    encoder.copyBufferToBuffer(from.gpu, 0, to.gpu, at, Math.min(bytes, to.size - at));
+    this.gpu.queue.submit([encoder.finish()]);
+  }
+
+  /** Settles when all that was submitted is done. */
+  async idle(): Promise<void> {
+    await this.gpu.queue.onSubmittedWorkDone();
+    this.check();
   }
 
   /** The first `bytes` of a buffer, once all work before has finished. */

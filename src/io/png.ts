@@ -79,6 +79,8 @@ async function inflate(
   name: string,
   fail: (what: string) => never,
 ): Promise<Uint8Array> {
+  // Deflate makes nothing smaller than 1 : 1032, so a small file can not ask for much memory.
+  if (length > 1032 * parts.reduce((sum, part) => sum + part.length, 0)) fail('it has too little data for its size');
   const out = new Uint8Array(length);
   const reader = new Blob(parts).stream().pipeThrough(new DecompressionStream('deflate')).getReader();
   let done = 0;

@@ -1,5 +1,5 @@
 // Resizing exactly as Pillow does (https://github.com/python-pillow/Pillow, src/libImaging/Resample.c and Geometry.c): the filter
-// is stretched when shrinking, weights are 22 bit fixed point, rows first, then columns, with 8 bits in between.
+// is stretched when shrinking, weights are 22 bit fixed point, and between the pass along rows and the one along columns values are 8 bits.
 import type { Pixels } from './pixels.ts';
 
 export type Filter = 'nearest' | 'lanczos' | 'bilinear' | 'bicubic' | 'box' | 'hamming';
@@ -44,8 +44,16 @@ export function resize(image: Pixels, width: number, height: number, filter: Fil
 }
 
 function resample(image: Pixels, width: number, height: number, filter: Exclude<Filter, 'nearest'>): Pixels {
-  const wide = width === image.width ? image : alongRows(image, width, weights(image.width, width, filter));
-  return height === image.height ? wide : alongColumns(wide, height, weights(image.height, height, filter));
+  const wide = (from: Pixels) =>
+    width === from.width ? from : alongRows(from, width, weights(from.width, width, filter));
+  const high = (from: Pixels) =>
+    height === from.height ? from : alongColumns(from, height, weights(from.height, height, filter));
+  return columnsFirst(image, width, height) ? wide(high(image)) : high(wide(image));
+}
+
+/** Since Pillow 13 the columns go first when the height shrinks by far more than the width; the order shows in the last bit. */
+function columnsFirst(image: Pixels, width: number, height: number): boolean {
+  return image.height - height > 2 * Math.max(0, image.width - width);
 }
 
 /** For each output position: the first input position, and the fixed-point weights from there on. */

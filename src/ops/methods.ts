@@ -10,3 +10,4 @@ export * from './gather.ts';
 export * from './conv.ts';
 export * from './matmul.ts';
 export * from './attention.ts';
+export * from './bits.ts';

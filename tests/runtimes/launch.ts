@@ -89,9 +89,17 @@ const QUIET = {
 };
 
 function commandOf(runtime: Exclude<Runtime, `chromium-${string}`>): string[] {
-  if (runtime === 'node') return [process.versions.bun || process.versions.deno ? 'node' : process.execPath];
+  if (runtime === 'node') return [process.versions.bun || process.versions.deno ? nodeOnPath() : process.execPath];
   if (runtime === 'bun') return [binary('bun'), '--no-install'];
   return [binary('deno'), 'run', '--allow-all', '--no-lock', '--quiet'];
+}
+
+/** Node, when another runtime runs the tests; `bun --bun` puts a folder on the path where `node` is Bun. */
+function nodeOnPath(): string {
+  const folders = (process.env.PATH ?? '').split(path.delimiter).filter((folder) => !folder.includes('bun-node-'));
+  const file = folders.map((folder) => path.join(folder, 'node')).find((name) => existsSync(name));
+  if (!file) throw new Error('[node] no program on the PATH');
+  return file;
 }
 
 /** The program itself: install scripts move it about, and without them the package's bin is a stub that fails. */

@@ -62,7 +62,7 @@ def train(model, tokenizer, concepts, drawings, steps, checkpoint):
         rng.setstate(state['rng'])
         gen.set_state(state['gen'])
     for step in range(first, steps):
-        rate = min(1, (step + 1) / 50, 1.02 - step / steps)
+        rate = min(1, (step + 1) / 50, (steps - step) / (0.6 * steps))
         for o, base in zip(optimisers, bases):
             for group in o.param_groups:
                 group['lr'] = base * rate
@@ -90,7 +90,7 @@ def train(model, tokenizer, concepts, drawings, steps, checkpoint):
             right = (logits.argmax(1) == truth).float().mean().item()
             spent = time.time() - start
             print(f'step {step + 1}/{steps} loss {average:.3f} batch R@1 {right:.3f} {spent:.0f} s', flush=True)
-        if step % 200 == 199:
+        if step % 100 == 99:
             torch.save(dict(step=step + 1, model=model.state_dict(), rng=rng.getstate(), gen=gen.get_state(),
                             optimisers=[o.state_dict() for o in optimisers]), checkpoint)
     model.cpu().eval()

@@ -1,0 +1,76 @@
+// `from_pretrained` for every model: opens a checkpoint, builds the model on its config, fills what it named.
+import { defaultDevice } from '../exec/run.ts';
+import { Device } from '../gpu/device.ts';
+import { type Checkpoint, type CheckpointOptions, openCheckpoint } from './checkpoint.ts';
+import { UserError } from './error.ts';
+import { viewCheckpoint } from './layouts/index.ts';
+import { checkFit, type LoadOptions, loadAll } from './load.ts';
+import type { Folder } from './source.ts';
+import { Weights } from './weights.ts';
+
+export type FromPretrained = LoadOptions &
+  CheckpointOptions & {
+    /** The device to load on: a Device, a GPUDevice that exists, or by default the default device. */
+    device?: Device | GPUDevice | undefined;
+    /** How weights are kept; sums are f32 either way. */
+    dtype?: 'f32' | 'f16' | undefined;
+  };
+
+// biome-ignore lint/suspicious/noExplicitAny: a config is what its checkpoint says; each model states its own type
+export type Config = Record<string, any>;
+
+export type Pretrained<M> = M & {
+  config: Config;
+  device: Device;
+  /** Tensors of the checkpoint that the model has no use for. */
+  unused: string[];
+  dispose(): void;
+  [Symbol.dispose](): void;
+};
+
+/** `CLIPModel = pretrained('CLIPModel', clip)`; `await CLIPModel.from_pretrained(folder)` is the model with its weights. */
+export function pretrained<M extends object>(name: string, build: (w: Weights, config: Config) => M) {
+  return {
+    async from_pretrained(
+      from: string | Folder | Blob | readonly Blob[],
+      options: FromPretrained = {},
+    ): Promise<Pretrained<M>> {
+      const checkpoint = await openCheckpoint(from, options);
+      try {
+        return await load(name, build, checkpoint, options);
+      } finally {
+        await checkpoint.close();
+      }
+    },
+  };
+}
+
+async function load<M extends object>(
+  name: string,
+  build: (w: Weights, config: Config) => M,
+  checkpoint: Checkpoint,
+  options: FromPretrained,
+): Promise<Pretrained<M>> {
+  const view = await viewCheckpoint(checkpoint);
+  const { config } = view;
+  if (!config) throw new UserError(`[${name}] ${checkpoint.name} has no config.json: want it beside the weights`);
+  const weights = new Weights(view.views, options.dtype ?? 'f32');
+  const model = build(weights, config);
+  const unused = checkFit(checkpoint.name, weights.requests, { ...view, unexpected: [...view.unexpected, ...checkpoint.unexpected] });
+  const device = await deviceFor(options.device);
+  await loadAll(checkpoint, weights.requests, view.views, device, options);
+  const dispose = () => {
+    for (const t of weights.requests.wanted.values()) t.dispose();
+  };
+  return Object.assign(model, { config, device, unused, dispose, [Symbol.dispose]: dispose });
+}
+
+const wrapped = new WeakMap<GPUDevice, Device>();
+
+async function deviceFor(device: Device | GPUDevice | undefined): Promise<Device> {
+  if (!device) return defaultDevice();
+  if (device instanceof Device) return device;
+  const known = wrapped.get(device) ?? Device.from(device);
+  wrapped.set(device, known);
+  return known;
+}

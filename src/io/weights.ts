@@ -1,0 +1,59 @@
+// The only door to a checkpoint: a model names its tensors where it uses them, and what it named is loaded afterwards.
+import type { Shape } from '../tensor/shape.ts';
+import { show } from '../tensor/shape.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import type { TensorView } from './layouts/index.ts';
+
+/** What a model asked for: tensors to fill, and everything that does not fit. */
+export type Requests = {
+  wanted: Map<string, Tensor>;
+  missing: string[];
+  misshaped: string[];
+};
+
+export class Weights {
+  readonly #views: ReadonlyMap<string, TensorView>;
+  readonly #path: string;
+  readonly #dtype: 'f32' | 'f16';
+  readonly requests: Requests;
+
+  constructor(
+    views: ReadonlyMap<string, TensorView>,
+    dtype: 'f32' | 'f16' = 'f32',
+    path = '',
+    requests: Requests = { wanted: new Map(), missing: [], misshaped: [] },
+  ) {
+    this.#views = views;
+    this.#dtype = dtype;
+    this.#path = path;
+    this.requests = requests;
+  }
+
+  /** The weights below a path: `w.at('layers.0').get('weight', ...)` is `layers.0.weight`. */
+  at(path: string | number): Weights {
+    return new Weights(this.#views, this.#dtype, this.#full(String(path)), this.requests);
+  }
+
+  /** A tensor that must be there with this shape. All that is wrong is reported together once the model is built. */
+  get(name: string, shape: Shape): Tensor {
+    const path = this.#full(name);
+    const { wanted, missing, misshaped } = this.requests;
+    const known = wanted.get(path);
+    if (known && show(known.shape) === show(shape)) return known;
+    const found = this.#views.get(path);
+    if (!found) missing.push(path);
+    else if (show(found.shape) !== show(shape)) misshaped.push(`${path}: got ${show(found.shape)}, want ${show(shape)}`);
+    const tensor = new Tensor({ shape: [...shape], dtype: this.#dtype });
+    wanted.set(path, tensor);
+    return tensor;
+  }
+
+  /** The same, or undefined where the checkpoint has none. */
+  maybe(name: string, shape: Shape): Tensor | undefined {
+    return this.#views.has(this.#full(name)) ? this.get(name, shape) : undefined;
+  }
+
+  #full(name: string): string {
+    return this.#path ? `${this.#path}.${name}` : name;
+  }
+}

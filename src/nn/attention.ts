@@ -1,0 +1,23 @@
+// Multi-head attention (arXiv:1706.03762).
+import type { Weights } from '../io/weights.ts';
+import { type AttentionOptions, scaled_dot_product_attention } from '../ops/attention.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { linear } from './layers.ts';
+
+/** [B, L, D] as heads [B, H, L, D/H]: a view. */
+export const splitHeads = (x: Tensor, heads: number): Tensor =>
+  x.reshape([x.shape[0]!, x.shape[1]!, heads, -1]).transpose(1, 2);
+/** And back. */
+export const mergeHeads = (x: Tensor): Tensor => x.transpose(1, 2).flatten(2);
+
+/** Attention of several heads on projected q [B, L, D], k and v [B, S, D]: [B, L, D]. */
+export function multiHead(q: Tensor, k: Tensor, v: Tensor, heads: number, options?: AttentionOptions): Tensor {
+  const [qh, kh, vh] = [q, k, v].map((x) => splitHeads(x, heads)) as [Tensor, Tensor, Tensor];
+  return mergeHeads(scaled_dot_product_attention(qh, kh, vh, options));
+}
+
+/** q_proj, k_proj, v_proj, out_proj of transformers' encoders. */
+export function selfAttention(w: Weights, size: number, heads: number) {
+  const [q, k, v, out] = ['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((name) => linear(w.at(name), size, size));
+  return (x: Tensor, options?: AttentionOptions) => out!(multiHead(q!(x), k!(x), v!(x), heads, options));
+}

@@ -1,0 +1,4 @@
+export * from './activation.ts';
+export * from './attention.ts';
+export * from './encoder.ts';
+export * from './layers.ts';

@@ -1,0 +1,40 @@
+// Layers: weights named at their place, applied like a function.
+import type { Weights } from '../io/weights.ts';
+import { type Conv2dOptions, conv2d as convolve } from '../ops/conv.ts';
+import { embedding as lookUp } from '../ops/gather.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+export type Layer = (x: Tensor) => Tensor;
+
+/** x W^T + b, W [out, in] as in torch.nn.Linear. */
+export function linear(w: Weights, inFeatures: number, outFeatures: number, { bias = true } = {}): Layer {
+  const weight = w.get('weight', [outFeatures, inFeatures]);
+  const b = bias ? w.get('bias', [outFeatures]) : undefined;
+  return (x) => {
+    const y = x.matmul(weight.transpose(0, 1));
+    return b ? y.add(b) : y;
+  };
+}
+
+export function layerNorm(w: Weights, size: number, eps: number): Layer {
+  const weight = w.get('weight', [size]);
+  const bias = w.get('bias', [size]);
+  return (x) => x.layer_norm(weight, bias, eps);
+}
+
+/** Rows of a table [size, dim] by id. */
+export function embedding(w: Weights, size: number, dim: number): Layer {
+  const weight = w.get('weight', [size, dim]);
+  return (ids) => lookUp(ids, weight);
+}
+
+export type ConvConfig = Conv2dOptions & { kernel_size: number | readonly [number, number]; bias?: boolean };
+
+/** torch.nn.Conv2d: [N, C, H, W] to [N, O, oh, ow]. */
+export function conv2d(w: Weights, inChannels: number, outChannels: number, config: ConvConfig): Layer {
+  const { kernel_size, bias = true, groups = 1 } = config;
+  const [kh, kw] = typeof kernel_size === 'number' ? [kernel_size, kernel_size] : kernel_size;
+  const weight = w.get('weight', [outChannels, inChannels / groups, kh, kw]);
+  const b = bias ? w.get('bias', [outChannels]) : undefined;
+  return (x) => convolve(x, weight, b, config);
+}

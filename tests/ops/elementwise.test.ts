@@ -1,0 +1,220 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { arange, grad, ones_like, type Tensor, tensor, zeros_like } from '../../src/index.ts';
+import * as ref from '../reference.ts';
+import { below, EXACT, type Input, ROUNDED, type Spec, testOp } from './harness.ts';
+
+const SIZES: Input[][] = [[[0]], [[1]], [[7, 13]]];
+const positive = (u: number) => 0.1 + 3 * u;
+const apart = (u: number) => (u < 0.5 ? -2 + 3 * u : 0.5 + 3 * (u - 0.5)); // from zero
+const DIVIDED = { each: 2.5 * 2 ** -23, from: 'WGSL: x / y within 2.5 ulp' };
+const ROOT = { each: 5 * 2 ** -23, from: 'WGSL: sqrt inherits from 1 / inverseSqrt (2 ulp) and the division' };
+const ulp = (n: number) => ({ each: n * 2 ** -23, from: `${n} ulp of shaders/lib/math.wgsl, of functions of functions a few more` });
+const ERF_SUM = { all: 2 ** -22, from: '1 + erf cancels for large negative x: 4 ulp of the largest' };
+
+type Unary = [name: string, op: (x: Tensor) => Tensor, f: (x: number) => number, spec: Partial<Spec>];
+const UNARY: Unary[] = [
+  ['neg', (x) => x.neg(), (x) => -x, { tolerance: EXACT }],
+  ['abs', (x) => x.abs(), Math.abs, { tolerance: EXACT }],
+  ['sign', (x) => x.sign(), Math.sign, { tolerance: EXACT }],
+  ['floor', (x) => x.floor(), Math.floor, { tolerance: EXACT }],
+  ['square', (x) => x.square(), (x) => x * x, { tolerance: ROUNDED }],
+  ['reciprocal', (x) => x.reciprocal(), (x) => 1 / x, { tolerance: DIVIDED, fill: apart }],
+  ['sqrt', (x) => x.sqrt(), Math.sqrt, { tolerance: ROOT, fill: positive }],
+  ['rsqrt', (x) => x.rsqrt(), (x) => 1 / Math.sqrt(x), { tolerance: ROOT, fill: positive }],
+  ['exp', (x) => x.exp(), Math.exp, { tolerance: ulp(1) }],
+  ['log', (x) => x.log(), Math.log, { tolerance: ulp(1), fill: positive }],
+  ['sin', (x) => x.sin(), Math.sin, { tolerance: ulp(2) }],
+  ['cos', (x) => x.cos(), Math.cos, { tolerance: ulp(2) }],
+  ['tanh', (x) => x.tanh(), Math.tanh, { tolerance: ulp(3) }],
+  ['erf', (x) => x.erf(), ref.erf, { tolerance: ulp(2) }],
+  ['sigmoid', (x) => x.sigmoid(), ref.sigmoid, { tolerance: ulp(3) }],
+  ['relu', (x) => x.relu(), (x) => Math.max(x, 0), { tolerance: EXACT }],
+  ['silu', (x) => x.silu(), (x) => x * ref.sigmoid(x), { tolerance: ulp(4) }],
+  ['quick_gelu', (x) => x.quick_gelu(), (x) => x * ref.sigmoid(1.702 * x), { tolerance: ulp(8) }],
+  ['gelu', (x) => x.gelu(), ref.gelu, { tolerance: ERF_SUM }],
+  ['gelu tanh', (x) => x.gelu('tanh'), ref.geluTanh, { tolerance: ERF_SUM }],
+];
+for (const [name, op, f, spec] of UNARY) {
+  testOp(name, {
+    op,
+    reference: ref.map(f as (...x: number[]) => number),
+    inputs: SIZES,
+    tolerance: EXACT,
+    layouts: ['plain'],
+    grad: [[3, 5]],
+    ...spec,
+  });
+}
+
+type Binary = [name: string, op: (a: Tensor, b: Tensor) => Tensor, f: (a: number, b: number) => number, spec: Partial<Spec>];
+const BINARY: Binary[] = [
+  ['sub', (a, b) => a.sub(b), (a, b) => a - b, {}],
+  ['mul', (a, b) => a.mul(b), (a, b) => a * b, {}],
+  ['div', (a, b) => a.div(b), (a, b) => a / b, { tolerance: DIVIDED, fill: apart }],
+  ['maximum', (a, b) => a.maximum(b), Math.max, { tolerance: EXACT }],
+  ['minimum', (a, b) => a.minimum(b), Math.min, { tolerance: EXACT }],
+];
+for (const [name, op, f, spec] of BINARY) {
+  testOp(name, {
+    op,
+    reference: ref.map(f as (...x: number[]) => number),
+    inputs: [[[7, 13], [7, 13]], [[5, 1], [3]]],
+    tolerance: ROUNDED,
+    layouts: ['plain'],
+    grad: [[3, 5], [5]],
+    ...spec,
+  });
+}
+
+/** Two shapes that broadcast: sizes of one, with some of them 1 and leading ones dropped. */
+const broadcasting = fc
+  .record({
+    shape: fc.array(fc.constantFrom(1, 2, 3, 4, 8, 13), { maxLength: 4 }),
+    ones: fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }),
+    drop: fc.nat(4),
+  })
+  .map(({ shape, ones, drop }) => [shape, shape.map((n, i) => (ones[i] ? 1 : n)).slice(Math.min(drop, shape.length))]);
+testOp('add broadcasts', {
+  op: (a, b) => a.add(b),
+  reference: ref.map((a, b) => a! + b!),
+  inputs: broadcasting,
+  tolerance: ROUNDED,
+});
+testOp('add', {
+  op: (a, b) => a.add(b),
+  reference: ref.map((a, b) => a! + b!),
+  inputs: [[[0, 3], [3]], [[], []], [[1], []], [[65, 67], [65, 1]], [[4, 1, 8, 1], [1, 6, 1, 12]], [[2, 1, 3, 1, 2, 3], [3, 1, 2, 1, 1]]],
+  tolerance: ROUNDED,
+  grad: [[2, 1, 3], [4, 1]],
+});
+testOp('where', {
+  op: (c, a, b) => c.where(a, b),
+  reference: ref.where,
+  inputs: [[{ shape: [7, 13], dtype: 'bool', fill: below(2) }, [7, 13], [13]]],
+  tolerance: EXACT,
+  grad: [{ shape: [3, 4], dtype: 'bool', fill: below(2) }, [3, 4], [4]],
+});
+testOp('masked_fill', {
+  op: (x, mask) => x.masked_fill(mask, -7),
+  reference: ref.map((x, mask) => (mask ? -7 : x!)),
+  inputs: [[[5, 6], { shape: [6], dtype: 'bool', fill: below(2) }]],
+  tolerance: EXACT,
+  layouts: ['plain'],
+  grad: [[3, 4], { shape: [4], dtype: 'bool', fill: below(2) }],
+});
+
+const COMPARE: Record<string, (a: number, b: number) => boolean> = {
+  eq: (a, b) => a === b,
+  ne: (a, b) => a !== b,
+  lt: (a, b) => a < b,
+  le: (a, b) => a <= b,
+  gt: (a, b) => a > b,
+  ge: (a, b) => a >= b,
+};
+for (const [name, f] of Object.entries(COMPARE)) {
+  testOp(name, {
+    op: (a, b) => a[name as 'eq'](b),
+    reference: ref.map((a, b) => Number(f(a!, b!))),
+    inputs: [[[7, 13], [13]]],
+    fill: below(3),
+    tolerance: EXACT,
+    dtypes: ['f32', 'f16', 'i32', 'u32', 'bool'],
+    result: 'bool',
+    layouts: ['plain'],
+  });
+}
+
+const INTEGERS: Binary[] = [
+  ['add', (a, b) => a.add(b), (a, b) => a + b, {}],
+  ['sub', (a, b) => a.sub(b), (a, b) => a - b, {}],
+  ['mul', (a, b) => a.mul(b), (a, b) => a * b, {}],
+  ['maximum', (a, b) => a.maximum(b), Math.max, {}],
+  ['minimum', (a, b) => a.minimum(b), Math.min, {}],
+  ['where', (a, b) => a.gt(3).where(a, b), (a, b) => (a > 3 ? a : b), {}],
+];
+for (const [name, op, f] of INTEGERS) {
+  testOp(`${name} of integers`, {
+    op,
+    reference: ref.map(f as (...x: number[]) => number),
+    inputs: [[{ shape: [7, 13], fill: (u) => 50 + below(50)(u) }, { shape: [13], fill: below(50) }]],
+    tolerance: EXACT,
+    dtypes: ['i32', 'u32'],
+    layouts: name === 'add' ? ['plain', 'permuted', 'sliced', 'expanded'] : ['plain'],
+  });
+}
+testOp('neg and abs of integers', {
+  op: (x) => x.neg().abs().sub(x),
+  reference: ref.map((x) => Math.abs(x!) - x!),
+  inputs: [[[7, 13]]],
+  fill: (u) => below(100)(u) - 50,
+  tolerance: EXACT,
+  dtypes: ['i32'],
+  layouts: ['plain'],
+});
+
+const TYPES = ['f32', 'f16', 'i32', 'u32', 'bool'] as const;
+for (const type of TYPES) {
+  testOp(`to ${type}`, {
+    op: (x) => x.to(type),
+    reference: ref.casts[type],
+    inputs: [[[7, 13]]],
+    fill: (u) => Math.max(0, 8 * u - 2), // with zeros
+    tolerance: EXACT,
+    dtypes: TYPES,
+    result: type,
+    layouts: ['plain', 'permuted'],
+  });
+}
+
+describe('numbers as operands', () => {
+  const x = () => tensor([1, 2, 3], { dtype: 'i32' });
+  it('take the type of the tensor, f32 where they do not fit', async () => {
+    expect(await x().add(2).data()).toEqual(Int32Array.of(3, 4, 5));
+    expect(await x().add(0.5).data()).toEqual(Float32Array.of(1.5, 2.5, 3.5));
+    expect(await x().div(2).data()).toEqual(Float32Array.of(0.5, 1, 1.5));
+    expect(await tensor([true, false]).add(1).data()).toEqual(Int32Array.of(2, 1));
+    expect(x().to('f16').mul(0.5).dtype).toBe('f16');
+    expect(await x().to('u32').mul(3).data()).toEqual(Uint32Array.of(3, 6, 9));
+  });
+  it('of two types the wider one wins', () => {
+    expect(x().add(tensor([1.5])).dtype).toBe('f32');
+    expect(x().add(tensor([1.5]).to('f16')).dtype).toBe('f16');
+    expect(x().add(x().to('u32')).dtype).toBe('i32');
+  });
+});
+
+describe('special values', () => {
+  it('reach the extremes of f32 and f16', async () => {
+    const x = tensor([3.4e38, -3.4e38, 2e-38, 70000, 65504]);
+    expect(await x.mul(10).data()).toEqual(Float32Array.from([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 2e-37, 700000, 655040]));
+    expect((await x.to('f16').data()).slice(3)).toEqual(Float32Array.of(Number.POSITIVE_INFINITY, 65504));
+  });
+  it('give NaN where there is no result', async () => {
+    expect(await tensor([-1, -1]).sqrt().data()).toEqual(Float32Array.of(Number.NaN, Number.NaN));
+    expect(await tensor([-1, 0]).log().data()).toEqual(Float32Array.of(Number.NaN, Number.NEGATIVE_INFINITY));
+  });
+});
+
+describe('gradients of ties', () => {
+  it('are shared', async () => {
+    const [a, b] = [tensor([1, 2, 3]), tensor([1, 3, 2])];
+    const [da, db] = grad(a.maximum(b).sum(), [a, b]);
+    expect(await da!.data()).toEqual(Float32Array.of(0.5, 0, 1));
+    expect(await db!.data()).toEqual(Float32Array.of(0.5, 1, 0));
+    const c = tensor([0, -1, 1]);
+    expect(await grad(c.relu().sum(), [c])[0]!.data()).toEqual(Float32Array.of(0, 0, 1));
+    expect(await grad(c.abs().sum(), [c])[0]!.data()).toEqual(Float32Array.of(0, -1, 1));
+  });
+});
+
+describe('arange, zeros_like, ones_like', () => {
+  it('have their values and types', async () => {
+    expect(await arange(5).data()).toEqual(Int32Array.of(0, 1, 2, 3, 4));
+    expect(await arange(3, 'f32').data()).toEqual(Float32Array.of(0, 1, 2));
+    expect(await arange(0).data()).toEqual(new Int32Array(0));
+    expect(await arange(6).reshape([2, 3]).transpose(0, 1).tolist()).toEqual([[0, 3], [1, 4], [2, 5]]);
+    expect(await zeros_like(tensor([[1], [2]])).tolist()).toEqual([[0], [0]]);
+    expect(await ones_like(tensor([true, false])).tolist()).toEqual([true, true]);
+  });
+});
