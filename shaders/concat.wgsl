@@ -1,9 +1,9 @@
-// Copies rows into wider rows: y[r, offset + k] = x[r, k]. x: [rows, block], y: [rows, total], of any type of four bytes,
-// moved as bits. A thread moves one E.
-alias E = u32;             // u32, or vec4u where block, total and offset are whole quads
+// Copies rows into wider rows: y[r, start * inner + k] = x[r, k]. x: [rows, block], y: [rows, total], of any type of four
+// bytes, moved as bits. A thread moves one E.
+alias E = u32;             // u32, or vec4u where block, total and inner are whole quads
 const WG: u32 = 64;
 
-struct Params { n: u32, block: u32, total: u32, offset: u32 }  // in units of E; n: of all of x
+struct Params { n: u32, block: u32, total: u32, inner: u32, start: u32 }  // all but start in units of E; n: of all of x
 @group(0) @binding(0) var<storage, read> x: array<E>;
 @group(0) @binding(1) var<storage, read_write> y: array<E>;
 @group(0) @binding(2) var<uniform> p: Params;
@@ -13,5 +13,5 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, 
   let i = (wid.x + wid.y * num.x) * WG + lane;
   if (i >= p.n) { return; }
   let row = i / p.block;
-  y[row * p.total + p.offset + i - row * p.block] = x[i];
+  y[row * p.total + p.start * p.inner + i - row * p.block] = x[i];
 }

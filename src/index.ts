@@ -1,4 +1,5 @@
 // The public API, nothing but exports.
+export { compile } from './exec/compile.ts';
 export { setTrace, formatTrace } from './exec/trace.ts';
 export { defaultDevice, run, setDevice } from './exec/run.ts';
 export { trim } from './exec/replay.ts';

@@ -72,7 +72,7 @@ export const casts = {
   f32: map((x) => Math.fround(x!)),
   f16: map((x) => roundF16(x!)),
   i32: map((x) => Math.trunc(x!)),
-  u32: map((x) => Math.trunc(x!)),
+  u32: map((x) => Math.max(0, Math.trunc(x!))),
   bool: map((x) => (x === 0 ? 0 : 1)),
 };
 

@@ -1,33 +1,50 @@
-// Transcendental functions of f32 whose bits do not depend on the adapter. Only + - * fma floor, integers and selects: each of
-// them has one right result, where the built-ins and `/` have a tolerance. Valid whether fma rounds once or twice (bound in ulp
-// over all floats, both ways): exp_ 1, log_ 1, sin_ cos_ 2 (|x| <= 2^17, bounded by 1 beyond), tanh_ 3, erf_ 2, sigmoid_ 3.
-// No step reads or makes a subnormal number, which some adapters flush to zero: exp_ and sigmoid_ are 0 below 2^-126; sin_, tanh_
-// and erf_ return a subnormal x itself; log_ takes its bits as an integer and is exact there too. NaN gives NaN, tested on bits
-// because compilers may assume that there is none. Polynomials: weighted Remez, coefficients rounded to f32 one by one with
-// the rest fitted again; each comment gives interval, degree and largest relative error without rounding.
+// Transcendental functions of f32 whose bits do not depend on the adapter: only + - * fma floor, integers and selects, each of
+// which has one right result, where built-ins and `/` have a tolerance. Largest error in ulp over all floats, when fma rounds
+// twice (software adapters) / once (GPUs):  MEASURED
+// exp_ is 0 below -87.33654 and inf above 88.72283. sin_ and cos_: |x| <= 2^17; up to 2^22 as for some x within half an ulp, then NaN.
+// No step reads or makes a subnormal number, which some adapters flush to zero: exp_ and sigmoid_ are 0 below 2^-126; sin_, tanh_,
+// erf_, expm1_ and log1p_ return a subnormal x itself; log_ takes its bits as an integer. NaN gives NaN, tested on bits because
+// compilers may assume that there is none. min, max and clamp of floats are slow on SwiftShader: bits are compared as integers.
+// Polynomials: weighted Remez fits, coefficients rounded to f32 one by one and the rest fitted again. The comments give interval,
+// degree and largest relative error before rounding of the arithmetic.
 
-alias V = vec4f;  // f32, i32, u32 in a scalar kernel
+alias V = vec4f;  // a scalar kernel has f32, i32, u32 here
 alias VI = vec4i;
 alias VU = vec4u;
 
-// 2^n for whole n in [-126, 127]: n + 1.5 * 2^23 holds n in its low bits, the product moves it to the exponent field.
+// |x| as bits.
+fn magnitude_(x: V) -> VI {
+  return bitcast<VI>(x) & VI(0x7fffffff);
+}
+
+// y with the sign of x.
+fn copysign_(y: V, x: V) -> V {
+  return bitcast<V>(magnitude_(y) | (bitcast<VI>(x) & VI(-0x7fffffff - 1)));
+}
+
+// x itself where it is NaN or |x| < tiny (given by its bits), else y.
+fn unless_tiny_(y: V, x: V, tiny: u32) -> V {
+  return select(y, x, bitcast<VU>(magnitude_(x)) - VU(tiny) > VU(0x7f800000u - tiny));
+}
+
+// n by another name. Compilers (Mesa's) turn fma(n, a, fma(n, b, x)) into fma(n, a + b, x), which would merge the parts of a
+// constant that was split for accuracy; they cannot know that this is n. The same keeps a factor of x from reaching log2 e.
+fn same_(n: V, bound: i32) -> V {
+  return bitcast<V>(min(bitcast<VI>(n), VI(bound)));
+}
+
+// 2^n for whole n as a difference of exponent fields: n + 1.5 * 2^23 has n in its low bits, the product moves it up.
 fn exponent_(n: V) -> VI {
   return bitcast<VI>(n + V(12582912.0)) * 8388608;
 }
 
-// n by another name (any |n| < 1e9). Compilers, Mesa's for one, turn fma(n, a, fma(n, b, x)) into fma(n, a + b, x), which would
-// merge the parts of a constant that was split for accuracy; they do not know that both factors are the same.
-fn same_(n: V) -> V {
-  return min(n, V(1e9));
-}
-
-// x - n ln 2; the first part of ln 2 has 15 bits, so n times it is exact.
+// x - n ln 2. The first part of ln 2 has 15 bits, so n times it is exact.
 fn minus_ln2_(x: V, n: V) -> V {
   let p = n * V(0.693145751953125);
   return fma(n, V(-1.4286068e-6), x - p);
 }
 
-// e^x for e^x in [2^-126, 2^128). n = round(x / ln 2); e^r on |r| <= ln 2 / 2, degree 6, 3.2e-9.
+// e^x in [2^-126, 2^128). n = round(x / ln 2), then e^r on |r| <= ln 2 / 2: degree 6, 3.2e-9.
 fn exp_core_(x: V) -> V {
   let n = floor(fma(x, V(1.44269504), V(0.5)));
   let r = minus_ln2_(x, n);
@@ -40,7 +57,7 @@ fn exp_core_(x: V) -> V {
   return bitcast<V>(bitcast<VI>(y) + exponent_(n));
 }
 
-// (e^x - 1) / 2 for -80 <= x < 128 ln 2. expm1(r) on |r| <= ln 2 / 2, degree 7, 4.7e-10.
+// (e^x - 1) / 2 for -80 <= x < 128 ln 2. expm1(r) on |r| <= ln 2 / 2: degree 7, 4.7e-10.
 fn expm1_half_(x: V) -> V {
   let n = floor(fma(x, V(1.44269504), V(0.5)));
   let r = minus_ln2_(x, n);
@@ -54,43 +71,30 @@ fn expm1_half_(x: V) -> V {
   return fma(scale, y, scale - V(0.5));
 }
 
-// 1 / x on [1/2, 1]: quadratic, 1.0e-2, then two Newton steps.
-fn rcp_(x: V) -> V {
-  var y = fma(x, V(2.58585811), V(-5.81818104));
-  y = fma(y, x, V(4.24242401));
-  y = fma(fma(-x, y, V(1.0)), y, y);
-  return fma(fma(-x, y, V(1.0)), y, y);
+// -1 / x on [1/2, 1]: quadratic, 1.0e-2, and two Newton steps.
+fn minus_rcp_(x: V) -> V {
+  var y = fma(x, V(-2.58585811), V(5.81818104));
+  y = fma(y, x, V(-4.24242401));
+  y = fma(fma(x, y, V(1.0)), y, y);
+  return fma(fma(x, y, V(1.0)), y, y);
 }
 
-// y with the sign of x.
-fn copysign_(y: V, x: V) -> V {
-  return bitcast<V>((bitcast<VU>(y) & VU(0x7fffffffu)) | (bitcast<VU>(x) & VU(0x80000000u)));
-}
-
-// x itself where |x| < tiny (given by its bits) or NaN, else y.
-fn unless_tiny_(y: V, x: V, tiny: u32) -> V {
-  let rest = (bitcast<VU>(x) & VU(0x7fffffffu)) - VU(tiny);
-  return select(y, x, rest > VU(0x7f800000u - tiny));
-}
-
-// e^x; inf above 88.72283, 0 below -87.33654.
+// e^x.
 fn exp_(x: V) -> V {
-  let i = bitcast<VI>(x);
-  var y = min(bitcast<VI>(exp_core_(min(x, V(89.0)))), VI(0x7f800000));
-  y = select(y, VI(0), bitcast<VU>(x) > VU(0xc2aeac4fu));
-  y = select(y, i, (i & VI(0x7fffffff)) > VI(0x7f800000));
-  return bitcast<V>(y);
+  let v = same_(x, 0x42b20000); // 89
+  var y = min(bitcast<VI>(exp_core_(v)), VI(0x7f800000));
+  y = select(y, VI(0), v < V(-87.33654));
+  return bitcast<V>(select(y, bitcast<VI>(x), magnitude_(x) > VI(0x7f800000)));
 }
 
-// e^x - 1, exact for small x.
+// e^x - 1.
 fn expm1_(x: V) -> V {
-  let i = bitcast<VI>(x);
-  let h = expm1_half_(max(x, V(-20.0)));
-  let y = select(bitcast<VI>(h + h), VI(0x7f800000), i > VI(0x42b17217));
+  let h = expm1_half_(bitcast<V>(min(bitcast<VU>(x), VU(0xc1a00000u)))); // max(x, -20)
+  let y = select(bitcast<VI>(h + h), VI(0x7f800000), bitcast<VI>(x) > VI(0x42b17217));
   return unless_tiny_(bitcast<V>(y), x, 0x33000000u);
 }
 
-// log(1 + f) + n ln 2 on 1 + f in [sqrt 1/2, sqrt 2]: f - f^2 / 2 + f^3 P(f), P of degree 7, 5.9e-9.
+// log(1 + f) + n ln 2 for 1 + f in [sqrt 1/2, sqrt 2]: f - f^2 / 2 + f^3 P(f), P of degree 7, 5.9e-9.
 fn log_core_(f: V, n: V) -> V {
   var y = fma(f, V(-0.0764116943), V(0.127657175));
   y = fma(y, f, V(-0.131595463));
@@ -101,35 +105,50 @@ fn log_core_(f: V, n: V) -> V {
   y = fma(y, f, V(0.333333313));
   y = fma(y, f, V(-0.5));
   y = fma(f * f, y, f);
-  y = fma(same_(n), V(1.4286068e-6), y);
+  y = fma(same_(n, 0x4e000000), V(1.4286068e-6), y);
   return fma(n, V(0.693145751953125), y);
 }
 
-// The natural logarithm; -inf at 0, NaN below.
+// y, but -inf for x = 0, NaN for x < 0, x itself for inf and NaN.
+fn log_special_(y: V, x: V) -> V {
+  let i = bitcast<VI>(x);
+  var z = select(i | VI(0x7fc00000), i, i > VI(0));
+  z = select(z, VI(-0x00800000), magnitude_(x) == VI(0));
+  return bitcast<V>(select(bitcast<VI>(y), z, bitcast<VU>(i) - VU(1u) > VU(0x7f7ffffeu)));
+}
+
+// The natural logarithm.
 fn log_(x: V) -> V {
   let i = bitcast<VI>(x);
   let subnormal = i < VI(0x00800000);
-  let m = select(i, bitcast<VI>(V(i)), subnormal); // x * 2^149, an integer
-  let e = (m - VI(0x3f3504f3)) & VI(-8388608);     // exponent field of x / sqrt(1/2)
+  let m = select(i, bitcast<VI>(V(i)), subnormal);     // bits of x * 2^149, a whole number
+  let e = (m - VI(0x3f3504f3)) & VI(-0x00800000);      // exponent field of x / sqrt 1/2, less that of 1
   let n = fma(V(e), V(1.1920929e-7), select(V(0.0), V(-149.0), subnormal));
-  let y = log_core_(bitcast<V>(m - e) - V(1.0), n);
-  var special = select(i | VI(0x7fc00000), i, i > VI(0)); // NaN for x < 0; inf and NaN stay
-  special = select(special, VI(-8388608), (i & VI(0x7fffffff)) == VI(0));
-  return bitcast<V>(select(bitcast<VI>(y), special, bitcast<VU>(x) - VU(1u) >= VU(0x7f7fffffu)));
+  return log_special_(log_core_(bitcast<V>(m - e) - V(1.0), n), x);
 }
 
-// sin(x + turn pi / 2) for x >= 0. n = round(x / (pi / 2)) has 17 bits up to 2^17, so the parts of pi / 2 have 8, 6, 6, 5, 6 and 24:
-// n times each but the last is exact. On |r| <= 0.8025 (pi / 4 and the error of n): sine of degree 7, 4.9e-9; cosine of degree 8, 1.6e-10.
+// log(1 + x). With 1 + x = 2^n (1 + f): f = 2^-n x + (2^-n - 1), and 1 is nothing beside a large x.
+fn log1p_(x: V) -> V {
+  let v = same_(x, 0x7f800000);
+  let u = v + V(1.0);
+  let i = bitcast<VI>(u);
+  let e = (i - VI(0x3f3504f3)) & VI(-0x00800000);
+  let scale = bitcast<V>(VI(0x3f800000) - e);
+  let f = select(fma(scale, v, scale - V(1.0)), bitcast<V>(i - e) - V(1.0), i > VI(0x5f000000));
+  return unless_tiny_(log_special_(log_core_(f, V(e) * V(1.1920929e-7)), u), x, 0x33800000u);
+}
+
+// sin(x + turn pi / 2) for x >= 0. n = round(x / (pi / 2)) has 17 bits up to x = 2^17; the parts of pi / 2 have 8, 6, 6, 5, 6 and
+// 24 bits, so n times each but the last is exact. |r| <= 0.8025: sine of degree 7, 4.9e-9; cosine of degree 8, 1.6e-10.
 fn sin_turned_(x: V, turn: i32) -> V {
   let n = floor(fma(x, V(0.636619772), V(0.5)));
-  let m = same_(n);
+  let m = same_(n, 0x4e000000);
   var r = fma(n, V(-1.5703125), x);
   r = fma(m, V(-0.00048065185546875), r);
-  r = fma(n, V(-3.159046173095703125e-6), r);
-  r = fma(m, V(-1.58324837684631348e-8), r);
-  r = fma(n, V(-6.00266503170132637e-11), r);
-  r = fma(m, V(-7.44354748e-13), r);
-  r = clamp(r, V(-0.81), V(0.81));
+  r = fma(n, V(-3.159046173095703e-6), r);
+  r = fma(m, V(-1.5832483768463135e-8), r);
+  r = fma(n, V(-6.0026650317013264e-11), r);
+  r = fma(m, V(-7.443548e-13), r);
   let z = r * r;
   var s = fma(z, V(-0.000194956636), V(0.00833201408));
   s = fma(s, z, V(-0.166666523));
@@ -138,30 +157,37 @@ fn sin_turned_(x: V, turn: i32) -> V {
   c = fma(c, z, V(0.0416666418));
   c = fma(z * z, c, fma(z, V(-0.5), V(1.0)));
   let q = bitcast<VI>(n + V(12582912.0)) + VI(turn);
-  let y = select(s, c, (q & VI(1)) == VI(1));
-  let i = bitcast<VI>(x);
-  return bitcast<V>(select(bitcast<VI>(y) ^ ((q & VI(2)) * 0x40000000), i | VI(0x7fc00000), i >= VI(0x7f800000)));
+  let y = bitcast<VI>(select(s, c, (q & VI(1)) == VI(1))) ^ ((q & VI(2)) * 0x40000000);
+  return bitcast<V>(select(y, bitcast<VI>(x) | VI(0x7fc00000), bitcast<VI>(x) > VI(0x4a800000)));
 }
 
 fn sin_(x: V) -> V {
-  let y = bitcast<VU>(sin_turned_(abs(x), 0));
-  return unless_tiny_(bitcast<V>(y ^ (bitcast<VU>(x) & VU(0x80000000u))), x, 0x39800000u);
+  let y = bitcast<VI>(sin_turned_(abs(x), 0)) ^ (bitcast<VI>(x) & VI(-0x7fffffff - 1));
+  return unless_tiny_(bitcast<V>(y), x, 0x39800000u);
 }
 
 fn cos_(x: V) -> V {
   return sin_turned_(abs(x), 1);
 }
 
-// 1 - 2 / (e^2x + 1), as -h / (1 + h) with h = (e^-2|x| - 1) / 2; +-1 from |x| = 10.
+// 1 - 2 / (e^2x + 1), as -h / (1 + h) with h = (e^-2|x| - 1) / 2; +-1 from |x| = 10 at the latest.
 fn tanh_(x: V) -> V {
-  let h = expm1_half_(max(abs(x) * -2.0, V(-20.0)));
-  return unless_tiny_(copysign_(h * rcp_(V(1.0) + h), x), x, 0x39800000u);
+  let h = expm1_half_(bitcast<V>(min(magnitude_(x), VI(0x41200000))) * V(-2.0));
+  return unless_tiny_(copysign_(h * minus_rcp_(h + V(1.0)), x), x, 0x39800000u);
 }
 
-// The error function. |x| < 0.9: x P(x^2), degree 11, 1.2e-8 (2 / sqrt(pi) itself rounds by 5.2e-8). Above: 1 - P(|x|)^4,
-// degree 8, P = erfc^(1/4) on [0.9, 3.93], 1.4e-8.
+// 1 / (1 + e^-x); for x < 0 as e^x / (1 + e^x).
+fn sigmoid_(x: V) -> V {
+  let a = bitcast<V>(bitcast<VI>(x) | VI(-0x7fffffff - 1)); // -|x|
+  let e = select(exp_core_(a), V(0.0), a < V(-87.33654));
+  let y = minus_rcp_(fma(e, V(0.5), V(0.5))) * V(-0.5);
+  return unless_tiny_(y * select(V(1.0), e, bitcast<VI>(x) < VI(0)), x, 0u);
+}
+
+// The error function. |x| < 0.9: x P(x^2), degree 11, 1.2e-8 and 5.2e-8 of 2 / sqrt pi. Above: 1 - P(|x|)^4, P = erfc^(1/4) on
+// [0.9, 3.93] of degree 8, 1.4e-8 of the result, which is 1 at 3.93.
 fn erf_(x: V) -> V {
-  let a = min(abs(x), V(3.93));
+  let a = bitcast<V>(min(magnitude_(x), VI(0x407b851f)));
   let z = a * a;
   var s = fma(z, V(-0.000533571467), V(0.00486067217));
   s = fma(s, z, V(-0.026672991));
@@ -179,12 +205,4 @@ fn erf_(x: V) -> V {
   p = p * p;
   let y = select(fma(-p, p, V(1.0)), s * a, a < V(0.9));
   return unless_tiny_(copysign_(y, x), x, 0x00800000u);
-}
-
-// 1 / (1 + e^-x); for x < 0 as e^x / (1 + e^x).
-fn sigmoid_(x: V) -> V {
-  let a = abs(x);
-  let e = select(V(0.0), exp_core_(-a), a < V(87.33654));
-  let y = rcp_(fma(e, V(0.5), V(0.5))) * V(0.5) * select(V(1.0), e, bitcast<VI>(x) < VI(0));
-  return unless_tiny_(y, x, 0u);
 }

@@ -9,6 +9,8 @@ export type Graph = {
   leaves: Tensor[];
   /** 0-d leaves whose values are parameters. */
   scalars: Tensor[];
+  /** Nodes that write into the storage of a leaf and take it over. */
+  writes: { node: Tensor; target: Tensor }[];
   key: string;
 };
 
@@ -23,10 +25,27 @@ const idOf = (op: object): number => {
   return nextOp++;
 };
 
+/** The last write into each leaf; whoever else wants the old values must have read them in an earlier run. */
+function writes({ nodes }: Graph): Graph['writes'] {
+  const writers = nodes.filter((t) => t.op!.overwrites);
+  if (writers.length === 0) return [];
+  const last = new Map<Tensor, Tensor>();
+  for (const node of writers) {
+    const old = node.inputs[0]!.base;
+    const [target] = [...last].find(([, t]) => t === old) ?? [old];
+    if (target.op) throw new Error(`[${node.op!.name}] ${target} is not computed yet: call its realize() first`);
+    if (nodes.filter((t) => t.inputs.some((x) => x.base === old)).length > 1) {
+      throw new Error(`[${node.op!.name}] ${old} is read and overwritten in one run: read the tensor that the write returns`);
+    }
+    last.set(target, node);
+  }
+  return [...last].map(([target, node]) => ({ node, target }));
+}
+
 /** Walks from `outputs` to what is known. The key holds ops, shapes, types and layouts, never a scalar's value. */
 export function trace(outputs: readonly Tensor[]): Graph {
   const index = new Map<Tensor, number>();
-  const graph: Graph = { outputs: outputs.map((t) => t.base), nodes: [], leaves: [], scalars: [], key: '' };
+  const graph: Graph = { outputs: outputs.map((t) => t.base), nodes: [], leaves: [], scalars: [], writes: [], key: '' };
   const parts: string[] = [];
   const stack = [...graph.outputs];
   while (stack.length > 0) {
@@ -50,6 +69,8 @@ export function trace(outputs: readonly Tensor[]): Graph {
     }
   }
   parts.push(graph.outputs.map((t) => index.get(t)).join());
+  graph.writes = writes(graph);
+  graph.outputs = graph.outputs.filter((t) => !t.op?.overwrites);
   graph.key = parts.join('|');
   if (graph.nodes.length > LARGE && !warned) {
     warned = true;

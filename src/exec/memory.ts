@@ -22,7 +22,8 @@ export function assign(graph: Graph, steps: readonly Access[]): { place: (t: Ten
   const slots: number[] = []; // bytes
   const free: number[] = []; // slot numbers
   steps.forEach(({ reads, writes }, i) => {
-    if (!places.has(writes)) places.set(writes, { of: 'slot', index: take(slots, free, writes.nbytes) });
+    if (writes.op?.overwrites) places.set(writes, places.get(writes.inputs[0]!.base)!);
+    else if (!places.has(writes)) places.set(writes, { of: 'slot', index: take(slots, free, writes.nbytes) });
     for (const t of new Set([...reads, writes])) {
       const place = places.get(t);
       if (lastUse.get(t) === i && place?.of === 'slot') free.push(place.index);

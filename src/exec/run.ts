@@ -5,7 +5,7 @@ import type { Buffer } from '../gpu/pool.ts';
 import { byteLength, type TypedArray } from '../tensor/dtype.ts';
 import { isContiguous } from '../tensor/shape.ts';
 import { attachRuntime, type Storage, type Tensor } from '../tensor/tensor.ts';
-import { type Graph, trace } from './graph.ts';
+import { trace } from './graph.ts';
 import { Replay } from './replay.ts';
 
 /** The buffer of a tensor on its device. Disposed at `dispose()`, or some time after the tensor is unreachable. */
@@ -70,6 +70,7 @@ export function serial<T>(work: () => Promise<T>): Promise<T> {
 /** The buffer of a leaf, uploaded if it was on the host. */
 export function leafStorage(t: Tensor, device: Device): DeviceStorage {
   const known = t.storage as DeviceStorage | null;
+  if (t.storage === OVERWRITTEN) throw new Error(`[run] ${t} was overwritten: use the tensor that the write returned`);
   if (known?.disposed) throw new Error(`[run] ${t} was disposed and is used again`);
   if (known && known.device !== device) throw new Error(`[run] ${t} is on another device; move it by its data()`);
   if (known) return known;
@@ -82,24 +83,38 @@ export function leafStorage(t: Tensor, device: Device): DeviceStorage {
   return storage;
 }
 
-function deviceOf({ leaves }: Graph): Device | undefined {
-  return (leaves.find((t) => t.storage)?.storage as DeviceStorage | undefined)?.device;
+/** The device on which the first of some tensors lies, else the default one. */
+export async function deviceOf(tensors: readonly Tensor[]): Promise<Device> {
+  const found = tensors.find((t) => t.storage)?.storage as DeviceStorage | undefined;
+  const device = found?.device ?? (await defaultDevice());
+  device.check();
+  return device;
 }
+
+/** What a write in place returns takes over the storage of its target, whose handle goes stale. */
+export function takeOver(t: Tensor, target: Tensor): void {
+  adopt(t, target);
+  target.storage = OVERWRITTEN;
+}
+const OVERWRITTEN: Storage = { disposed: true, dispose: () => {} };
+
+/** Computes what is pending of some tensors and uploads the rest, so that all have buffers. */
+export const prepare = (tensors: readonly Tensor[]): Promise<void> => run(tensors);
 
 export async function run(tensors: readonly Tensor[], on?: Device): Promise<void> {
   await serial(async () => {
     const pending = [...new Set(tensors.map((t) => t.base))].filter((t) => !t.storage);
     if (pending.length === 0) return;
     const graph = trace(pending);
-    const device = on ?? deviceOf(graph) ?? (await defaultDevice());
-    device.check();
+    const device = on ?? (await deviceOf(graph.leaves));
     const computed = graph.outputs.filter((t) => t.op);
     for (const t of graph.outputs) if (!t.op && t.scalar === null) leafStorage(t, device);
-    if (computed.length === 0) return;
+    if (computed.length === 0 && graph.writes.length === 0) return;
     const leaves = graph.leaves.map((t) => leafStorage(t, device).buffer);
     const replay = await Replay.of({ ...graph, outputs: computed }, device);
     const buffers = await replay.run(leaves, graph.scalars.map((t) => t.scalar!));
     computed.forEach((t, i) => settle(t, new DeviceStorage(device, buffers[i]!)));
+    for (const { node, target } of graph.writes) takeOver(node, target);
   });
 }
 
@@ -110,7 +125,7 @@ async function read(t: Tensor): Promise<TypedArray> {
   if (t.base.scalar !== null || !isContiguous(t.shape, t.layout)) return read(t.contiguous());
   await run([t]);
   const storage = t.base.storage as DeviceStorage;
-  if (storage.disposed) throw new Error(`[data] ${t} was disposed`);
+  if (storage.disposed) leafStorage(t.base, storage.device);
   const bytes = await storage.device.read(storage.buffer, byteLength(t.dtype, t.size));
   return hostArray(t.dtype, bytes, t.size);
 }

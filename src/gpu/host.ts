@@ -73,7 +73,7 @@ export async function requestAdapter(choice: AdapterChoice = {}): Promise<FoundA
       }
       tried.push(`${source.label}: ${names.length ? `only ${names.join(', ')}` : 'no adapter'}`);
     } catch (error) {
-      tried.push(`${source.label}: ${(error as Error).message}`);
+      tried.push(`${source.label}: ${(error as Error).message.replace(/^\[gpu\] /, '')}`);
     } finally {
       source.done?.();
     }

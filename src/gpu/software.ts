@@ -114,7 +114,7 @@ export async function locate() {
   };
 }
 
-/** The files of a brotli-compressed tar (ustar, no folders), by name. */
+/** The files of a brotli-compressed tar, by name without folder. */
 export async function unpack(file: string): Promise<Map<string, Uint8Array>> {
   const { readFile } = await import('node:fs/promises');
   const { brotliDecompressSync } = await import('node:zlib');

@@ -45,7 +45,7 @@ export async function readHeader(source: ByteSource): Promise<Header> {
   }
   const start = 8 + length;
   if (start > source.size) {
-    fail(`cut off in the header: got ${source.size} bytes, want more than ${start}. Get the file again.`);
+    fail(`cut off in the header: got ${source.size} bytes, want at least ${start}. Get the file again.`);
   }
   if (head[8] !== 0x7b) fail(`not a safetensors file: the header starts with byte ${head[8]}, want '{'`);
   let text = '';

@@ -1,27 +1,31 @@
 // Putting tensors side by side; padding is that with constants.
 import concatShader from '../../shaders/concat.wgsl';
-import { kernel } from '../exec/kernel.ts';
+import { type Dispatch, kernel } from '../exec/kernel.ts';
 import { promote } from '../tensor/dtype.ts';
 import { type Backward, type Op, op } from '../tensor/op.ts';
 import { axis, numel, type Shape, show } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { full } from './create.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import { full, scalar } from './create.ts';
 
 const copyRows = kernel(concatShader);
 const WG = 64;
 
+/** One dispatch: `part` goes into `y` at `start` of dimension `dim`. */
+function place(part: Tensor, y: Tensor, dim: number, start: number | Tensor): Dispatch {
+  const inner = numel(y.shape.slice(dim + 1));
+  const block = inner * part.shape[dim]!;
+  const total = inner * y.shape[dim]!;
+  const unit = inner % 4 === 0 || (block % 4 === 0 && total % 4 === 0 && start === 0) ? 4 : 1;
+  const params = { n: part.size / unit, block: block / unit, total: total / unit, inner: inner / unit, start };
+  const changes = { E: unit === 4 ? 'vec4u' : 'u32' };
+  return copyRows({ x: part, y }, { params, groups: Math.ceil(params.n / WG), changes });
+}
+
 const definition: Omit<Op, 'backward'> = {
   name: 'concat',
   dispatch: (x, y, { dim }) => {
-    const inner = (t: Tensor) => numel(t.shape.slice(dim));
-    const quads = [...x, y].every((t) => inner(t) % 4 === 0);
-    const unit = quads ? 4 : 1;
-    let offset = 0;
-    return x.map((part) => {
-      const params = { n: part.size / unit, block: inner(part) / unit, total: inner(y) / unit, offset: offset / unit };
-      offset += inner(part);
-      return copyRows({ x: part, y }, { params, groups: Math.ceil(params.n / WG), changes: { E: quads ? 'vec4u' : 'u32' } });
-    });
+    let start = 0;
+    return x.map((part) => place(part, y, dim, (start += part.shape[dim]!) - part.shape[dim]!));
   },
 };
 /** Each input gets its part of dy. */
@@ -85,4 +89,29 @@ export function unslice(x: Tensor, dim: number, start: number, step: number, siz
   const spaced = step === 1 ? x : concat([x.unsqueeze(d + 1), gaps], d + 1).flatten(d, d + 1);
   const around = [start, size - start - spaced.shape[d]!];
   return pad(spaced, [...new Array(2 * (x.rank - 1 - d)).fill(0), ...around]);
+}
+
+const write = op(
+  {
+    name: 'overwrite',
+    overwrites: true,
+    backward: null,
+    dispatch: ([, value, start], y, { dim }) => [place(value!, y, dim, start!.base)],
+  },
+  ([state]) => ({ shape: state!.shape, dtype: state!.dtype }),
+);
+/**
+ * Puts `value` into `state` at `start` of a dimension, in place: the result has the storage of `state`, whose handle goes
+ * stale. `start` may differ from run to run. For caches and running state; there is no gradient.
+ */
+export function overwrite(state: Tensor, value: Tensor, dim: number, start: number | Tensor): Tensor {
+  const d = axis('overwrite', dim, state.rank);
+  const fits = value.rank === state.rank && value.shape.every((n, i) => (i === d ? n <= state.shape[d]! : n === state.shape[i]));
+  const known = start instanceof Tensor ? start.base.scalar : start;
+  if (!fits || known === null || known < 0 || known + value.shape[d]! > state.shape[d]!) {
+    throw new RangeError(`[overwrite] got ${show(value.shape)} at ${known} of dim ${d}, want it within ${show(state.shape)}`);
+  }
+  if (state.dtype === 'f16') throw new TypeError('[overwrite] state: got f16, want a type of four bytes');
+  const at = start instanceof Tensor ? start : scalar(start, 'i32');
+  return write([state, value.to(state.dtype).contiguous(), at], { dim: d });
 }

@@ -19,6 +19,8 @@ export type Op = {
   map?: { shader: ShaderSource; fn: string };
   /** A view: no kernel, only another layout of the same storage. */
   view?: boolean;
+  /** It writes into the storage of its first input and takes that over: older handles go stale. */
+  overwrites?: boolean;
   /** Its kernel calls `epilogue(v, i)` on what it writes, so an elementwise chain behind it may become part of it. */
   epilogue?: boolean;
   /** The kernels to run, from operands whose layouts are known. */

@@ -62,29 +62,30 @@ export const upload = (x: Nd, dtype: DType = 'f32'): Tensor =>
 
 /** A tensor and its values, stored in some way. What lies around a view's elements must never count, not even times 0. */
 type Layout = (x: Nd, dtype: DType) => { value: Nd; x: Tensor };
-const LAYOUTS = {
-  plain: (value, dtype) => ({ value, x: upload(value, dtype) }),
-  permuted: (value, dtype) => {
-    const order = value.shape.map((_, d) => d).reverse();
-    return { value, x: upload(permute(value, order), dtype).permute(order) };
-  },
-  sliced: (value, dtype) => {
-    const [first = 1, ...rest] = value.shape;
-    const last = rest.at(-1);
-    if (last === undefined) return LAYOUTS.plain(value, dtype);
-    const around = dtype === 'f32' || dtype === 'f16' ? Number.POSITIVE_INFINITY : 77;
-    const wide = nd([2 * first, ...rest.slice(0, -1), last + 3], (i) => {
-      const inside = i[0]! % 2 === 0 && i.at(-1)! >= 1 && i.at(-1)! <= last;
-      return inside ? at(value, [i[0]! / 2, ...i.slice(1, -1), i.at(-1)! - 1]) : around;
-    });
-    return { value, x: upload(wide, dtype).slice(0, 0, 2 * first, 2).slice(-1, 1, 1 + last) };
-  },
-  expanded: (value, dtype) => {
-    if (!(value.shape[0]! > 1)) return LAYOUTS.plain(value, dtype);
-    const row = nd([1, ...value.shape.slice(1)], (i) => at(value, i));
-    return { value: expand(row, value.shape), x: upload(row, dtype).expand(value.shape) };
-  },
-} satisfies Record<string, Layout>;
+const plain: Layout = (value, dtype) => ({ value, x: upload(value, dtype) });
+const permuted: Layout = (value, dtype) => {
+  const order = value.shape.map((_, d) => d).reverse();
+  return { value, x: upload(permute(value, order), dtype).permute(order) };
+};
+/** Every second of the first dimension, and the last from an odd place on. */
+const sliced: Layout = (value, dtype) => {
+  const [first = 1, ...rest] = value.shape;
+  const last = rest.at(-1);
+  if (last === undefined) return plain(value, dtype);
+  const around = dtype === 'f32' || dtype === 'f16' ? Number.NaN : 77;
+  const wide = nd([2 * first, ...rest.slice(0, -1), last + 3], (i) => {
+    const inside = i[0]! % 2 === 0 && i.at(-1)! >= 1 && i.at(-1)! <= last;
+    return inside ? at(value, [i[0]! / 2, ...i.slice(1, -1), i.at(-1)! - 1]) : around;
+  });
+  const x = upload(wide, dtype).slice(0, 0, 2 * first, 2).slice(-1, 1, 1 + last);
+  return { value, x };
+};
+const expanded: Layout = (value, dtype) => {
+  if (!(value.shape[0]! > 1)) return plain(value, dtype);
+  const row = nd([1, ...value.shape.slice(1)], (i) => at(value, i));
+  return { value: expand(row, value.shape), x: upload(row, dtype).expand(value.shape) };
+};
+const LAYOUTS = { plain, permuted, sliced, expanded };
 
 const scaleOf = (x: Nd) => x.data.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
 

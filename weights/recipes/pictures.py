@@ -47,8 +47,11 @@ def normalise(rgb):
     return (rgb - MEAN) / STD
 
 
-def scenes(rgba, rng: random.Random, gen: torch.Generator):
-    """Pictures [b, 3, 64, 64] in 0..1 of single things, with names of their backgrounds and places (or None)."""
+def scenes(rgba, rng: random.Random, gen: torch.Generator, plain_share=0.0):
+    """Pictures [b, 3, 64, 64] in 0..1 of single things, with names of their backgrounds and places (or None).
+
+    `plain_share` of them fill the frame on white, bent and recoloured a little only.
+    """
     b = len(rgba)
 
     def rand(low, high, *shape):
@@ -57,6 +60,8 @@ def scenes(rgba, rng: random.Random, gen: torch.Generator):
     # Size, bend, place. theta maps picture coordinates to drawing coordinates, so the scale is inverted.
     scale, turn = rand(0.5, 1.1), torch.randn(b, generator=gen) * math.radians(10)
     stretch, shear, flip = rand(-0.15, 0.15).exp(), rand(-0.12, 0.12), (rand(0, 1) < 0.5).float() * 2 - 1
+    plain = rand(0, 1) < plain_share if plain_share else torch.zeros(b, dtype=torch.bool)
+    scale = torch.where(plain, 0.85 + 0.4 * (scale - 0.5), scale)
     room = (1 - scale).clamp(min=0.06)
     x, y = rand(-1, 1) * room, rand(-1, 1) * room
     cos, sin = turn.cos(), turn.sin()
@@ -70,6 +75,7 @@ def scenes(rgba, rng: random.Random, gen: torch.Generator):
     # Colours: saturation (sometimes none), gain a channel, contrast; on premultiplied values, so black stays black.
     grey = colour.mean(1, keepdim=True)
     saturation = rand(0.4, 1.4, 1, 1, 1) * (rand(0, 1, 1, 1, 1) > 0.1)
+    saturation[plain] = saturation[plain].clamp(min=0.6)
     colour = grey + (colour - grey) * saturation
     colour = colour * rand(0.75, 1.2, 1, 1, 1) * rand(0.85, 1.15, 3, 1, 1)
     lift = rand(-0.1, 0.15, 1, 1, 1)
@@ -79,6 +85,7 @@ def scenes(rgba, rng: random.Random, gen: torch.Generator):
     names, back = [], torch.empty(b, 3, SIZE, SIZE)
     for i in range(b):
         kind = rng.random()
+        kind *= 0.34 if plain[i] else 1
         if kind < 0.9:
             name = 'white' if kind < 0.45 else rng.choice(list(COLOURS))
             rgb = torch.tensor(COLOURS[name]) / 255 + (0 if kind < 0.35 else torch.randn(3, generator=gen) * 0.03)
