@@ -36,7 +36,10 @@ function structLayout(struct) {
   const fields = {};
   for (const m of struct.members) {
     const scalar = m.type.format?.name ?? m.type.name; // vec4u has a format; array<vec4u, n> has a format too
-    fields[m.name] = { offset: m.offset, type: /f32|vec\df/.test(scalar) ? 'f32' : /i32|vec\di/.test(scalar) ? 'i32' : 'u32' };
+    fields[m.name] = {
+      offset: m.offset,
+      type: /f32|vec\df/.test(scalar) ? 'f32' : /i32|vec\di/.test(scalar) ? 'i32' : 'u32',
+    };
   }
   return { size: Math.ceil(struct.size / 16) * 16, fields };
 }
@@ -47,7 +50,11 @@ export function parseShader(name, source) {
   const all = topLevel(source);
   const bindings = [...reflect.storage, ...reflect.uniforms]
     .filter((b) => b.group === 0)
-    .map((b) => ({ name: b.name, binding: b.binding, type: b.resourceType === 0 ? 'uniform' : b.access === 'read_write' ? 'storage' : 'read-only-storage' }))
+    .map((b) => ({
+      name: b.name,
+      binding: b.binding,
+      type: b.resourceType === 0 ? 'uniform' : b.access === 'read_write' ? 'storage' : 'read-only-storage',
+    }))
     .sort((a, b) => a.binding - b.binding);
   return {
     name,

@@ -43,7 +43,9 @@ const isView = (t: Tensor) => t.base !== t || !isContiguous(t.shape, t.layout);
 
 function record(fn: (...args: Tensor[]) => Result, args: readonly Argument[]): Recording {
   const stand = args.map((a) =>
-    a instanceof Tensor ? new Tensor({ shape: a.shape, dtype: a.dtype }) : new Tensor({ shape: [], dtype: 'f32', scalar: a }),
+    a instanceof Tensor
+      ? new Tensor({ shape: a.shape, dtype: a.dtype })
+      : new Tensor({ shape: [], dtype: 'f32', scalar: a }),
   );
   const result = fn(...stand);
   const order = (t: Tensor) => (isContiguous(t.shape, t.layout) && t.base.scalar === null ? t : t.contiguous());

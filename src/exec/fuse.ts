@@ -50,7 +50,10 @@ class ChainParams {
 /** The place of quad i in a strided operand, as calls of shaders/lib/index.wgsl. */
 function place(params: ChainParams, size: number[], stride: number[], offset: number): (i: string) => string {
   const u32 = (v: number) => params.add('u32', v);
-  const pad = (list: number[], to: number, fill: number) => [...new Array<number>(to - list.length).fill(fill), ...list];
+  const pad = (list: number[], to: number, fill: number) => [
+    ...new Array<number>(to - list.length).fill(fill),
+    ...list,
+  ];
   if (size.length === 1) {
     if (stride[0] === 1 && offset === 0) return (i) => i;
     const args = `${u32(stride[0]!)},${u32(offset)}`;
@@ -60,7 +63,8 @@ function place(params: ChainParams, size: number[], stride: number[], offset: nu
     const args = `${u32(size[1]!)},${params.add('vec2u', stride)},${u32(offset)}`;
     return (i) => `strided2(${i},${args})`;
   }
-  if (size.length > 8) throw new RangeError(`[fuse] a view of ${size.length} dimensions: at most 8 can be read at once`);
+  if (size.length > 8)
+    throw new RangeError(`[fuse] a view of ${size.length} dimensions: at most 8 can be read at once`);
   const rank = size.length <= 4 ? 4 : 8;
   const vectors = [pad(size, rank, 1), pad(stride, rank, 0)].flatMap((list) =>
     Array.from({ length: rank / 4 }, (_, k) => params.add('vec4u', list.slice(4 * k, 4 * k + 4))),

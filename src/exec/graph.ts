@@ -35,7 +35,9 @@ function writes({ nodes }: Graph): Graph['writes'] {
     const [target] = [...last].find(([, t]) => t === old) ?? [old];
     if (target.op) throw new Error(`[${node.op!.name}] ${target} is not computed yet: call its realize() first`);
     if (nodes.filter((t) => t.inputs.some((x) => x.base === old)).length > 1) {
-      throw new Error(`[${node.op!.name}] ${old} is read and overwritten in one run: read the tensor that the write returns`);
+      throw new Error(
+        `[${node.op!.name}] ${old} is read and overwritten in one run: read the tensor that the write returns`,
+      );
     }
     last.set(target, node);
   }

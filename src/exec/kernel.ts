@@ -43,7 +43,8 @@ export function storedAs(shader: ShaderSource, name: string, dtype: DType, align
   for (const kind of ['at', 'quad', 'set', 'put', 'some']) {
     const from = `${form.accessors}_${kind}`;
     const own = dtype === 'f32' && !aligned; // as the file has it
-    if (!own && shader.declarations[`${name}_${kind}`] && library[from]) changes[`${name}_${kind}`] = `${from}(${name})`;
+    if (!own && shader.declarations[`${name}_${kind}`] && library[from])
+      changes[`${name}_${kind}`] = `${from}(${name})`;
   }
   return changes;
 }
@@ -60,8 +61,6 @@ type Call = {
 export const kernel =
   (shader: ShaderSource) =>
   (bindings: Record<string, Tensor>, { params = {}, groups, aligned = [], changes = {} }: Call): Dispatch => {
-    const stored = Object.entries(bindings).map(([name, t]) =>
-      storedAs(shader, name, t.dtype, aligned.includes(name)),
-    );
+    const stored = Object.entries(bindings).map(([name, t]) => storedAs(shader, name, t.dtype, aligned.includes(name)));
     return { shader, changes: Object.assign({}, ...stored, changes), bindings, params, groups };
   };

@@ -10,7 +10,7 @@ type Access = { reads: readonly Tensor[]; writes: Tensor };
 /** Gives intermediates slots: a slot is free again after the last step that reads its tensor. */
 export function assign(graph: Graph, steps: readonly Access[]): { place: (t: Tensor) => Place; slots: number[] } {
   const places = new Map<Tensor, Place>();
-  graph.leaves.forEach((t, index) => places.set(t, { of: 'leaf', index }));
+  for (const [index, t] of graph.leaves.entries()) places.set(t, { of: 'leaf', index });
   graph.outputs.forEach((t, index) => {
     if (!places.has(t)) places.set(t, { of: 'output', index });
   });

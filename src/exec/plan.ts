@@ -53,7 +53,10 @@ function drafts(group: Group, device: Device): Draft[] {
   if (!producer) {
     const { shader } = root.op!.map!;
     const run = kernel(shader);
-    const dispatch = run({ y: root }, { params: { n: root.size }, groups: Math.ceil(root.size / 1024), aligned: ['y'] });
+    const dispatch = run(
+      { y: root },
+      { params: { n: root.size }, groups: Math.ceil(root.size / 1024), aligned: ['y'] },
+    );
     return [finish(dispatch, writeChain(group, 4, shader.bindings.length))];
   }
   const row = producer.shape.at(-1)!;
@@ -131,7 +134,15 @@ export async function makePlan(graph: Graph, device: Device): Promise<Plan> {
     const worker = group.producer ?? group.root;
     const bytes = Object.values(dispatch.bindings).reduce((n, t) => n + Math.min(t.base.nbytes, t.nbytes), 0);
     const flops = worker.op!.flops?.(worker.inputs as Tensor[], worker, worker.attrs) ?? worker.size;
-    return { label, buffers, uniforms, groups: fold(dispatch.groups), bytes, flops, pipeline: await device.pipeline(shader, label) };
+    return {
+      label,
+      buffers,
+      uniforms,
+      groups: fold(dispatch.groups),
+      bytes,
+      flops,
+      pipeline: await device.pipeline(shader, label),
+    };
   });
   return { key: graph.key, steps: await Promise.all(steps), slots, params: params.bytes(), scalars: params.scalars };
 }

@@ -112,8 +112,11 @@ export async function run(tensors: readonly Tensor[], on?: Device): Promise<void
     if (computed.length === 0 && graph.writes.length === 0) return;
     const leaves = graph.leaves.map((t) => leafStorage(t, device).buffer);
     const replay = await Replay.of({ ...graph, outputs: computed }, device);
-    const buffers = await replay.run(leaves, graph.scalars.map((t) => t.scalar!));
-    computed.forEach((t, i) => settle(t, new DeviceStorage(device, buffers[i]!)));
+    const buffers = await replay.run(
+      leaves,
+      graph.scalars.map((t) => t.scalar!),
+    );
+    for (const [i, t] of computed.entries()) settle(t, new DeviceStorage(device, buffers[i]!));
     for (const { node, target } of graph.writes) takeOver(node, target);
   });
 }

@@ -40,7 +40,9 @@ export class Device {
       limits: gpu.limits,
     };
     gpu.lost.then(({ reason, message }) => {
-      this.#lost = new DeviceLost(`[gpu] the device was lost (${reason || 'unknown'}): ${message || 'no reason given'}`);
+      this.#lost = new DeviceLost(
+        `[gpu] the device was lost (${reason || 'unknown'}): ${message || 'no reason given'}`,
+      );
     });
     gpu.addEventListener?.('uncapturederror', (event) => {
       this.#failure ??= new Error(`[gpu] ${(event as GPUUncapturedErrorEvent).error.message}`);

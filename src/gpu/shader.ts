@@ -55,11 +55,7 @@ const literal = (old: string, value: string | number) =>
  * The WGSL of one variant. Functions that the library knows are taken from there, and what `main` does not reach is
  * left out.
  */
-export function specialise(
-  source: ShaderSource,
-  changes: Specialisation = {},
-  extra: Extra = NONE,
-): Shader {
+export function specialise(source: ShaderSource, changes: Specialisation = {}, extra: Extra = NONE): Shader {
   const own: Record<string, string> = { ...source.declarations };
   for (const name in own) if (own[name]!.startsWith('fn ')) own[name] = library[name] ?? own[name]!;
   for (const name in changes) own[name] = replacement(source, name, changes[name]!);

@@ -15,7 +15,10 @@ export type Progress =
   | { status: 'initiate' | 'ready'; name: string }
   | { status: 'progress' | 'done'; name: string; file: string; loaded: number; total: number; progress: number };
 
-export type LoadOptions = { progress_callback?: ((event: Progress) => void) | undefined; signal?: AbortSignal | undefined };
+export type LoadOptions = {
+  progress_callback?: ((event: Progress) => void) | undefined;
+  signal?: AbortSignal | undefined;
+};
 
 const PIECE = 8 << 20; // bytes of a file in flight; a multiple of every quad
 
@@ -24,11 +27,15 @@ export function checkFit(name: string, { wanted, missing, misshaped }: Requests,
   const isScale = (path: string) => wanted.has(path.replace(/_scale(_inv)?$/, ''));
   const unused = [...view.unexpected, ...[...view.views.keys()].filter((path) => !wanted.has(path) && !isScale(path))];
   const few = (what: string, list: string[]) =>
-    list.length === 0 ? [] : [`${list.length} ${what}: ${list.slice(0, 5).join('; ')}${list.length > 5 ? '; ...' : ''}`];
+    list.length === 0
+      ? []
+      : [`${list.length} ${what}: ${list.slice(0, 5).join('; ')}${list.length > 5 ? '; ...' : ''}`];
   const problems = [...few('missing', missing), ...few('of another shape', misshaped)];
   if (problems.length > 0) {
     const all = [...problems, ...few('not used', unused)].join(' | ');
-    throw new UserError(`[${name}] the checkpoint does not fit its config: ${all}. Is it another model's, or incomplete?`);
+    throw new UserError(
+      `[${name}] the checkpoint does not fit its config: ${all}. Is it another model's, or incomplete?`,
+    );
   }
   return unused;
 }
@@ -100,7 +107,8 @@ async function loadView(
 /** The scale of an fp8 tensor: `weight_scale` or `weight_scale_inv`, both of which multiply. */
 async function scaleOf(checkpoint: Checkpoint, name: string, device: Device): Promise<Tensor> {
   const stored = checkpoint.tensors.get(`${name}_scale`) ?? checkpoint.tensors.get(`${name}_scale_inv`);
-  if (!stored) throw new UserError(`[${checkpoint.name}] ${name} is fp8: want ${name}_scale or ${name}_scale_inv beside it`);
+  if (!stored)
+    throw new UserError(`[${checkpoint.name}] ${name} is fp8: want ${name}_scale or ${name}_scale_inv beside it`);
   const { info } = stored;
   return stream({ ...stored, begin: info.begin, end: info.end }, info.shape, 'f32', device, () => {});
 }
@@ -125,7 +133,9 @@ async function stream(
   onBytes: (bytes: number) => void,
 ): Promise<Tensor> {
   if (!(info.dtype in FLOAT_FORMATS)) {
-    throw new UserError(`[${source.name}] ${info.name} is ${info.dtype}: want one of ${Object.keys(FLOAT_FORMATS).join(', ')}`);
+    throw new UserError(
+      `[${source.name}] ${info.name} is ${info.dtype}: want one of ${Object.keys(FLOAT_FORMATS).join(', ')}`,
+    );
   }
   const format = info.dtype as FloatFormat;
   const size = bytesPer(info.dtype);

@@ -56,7 +56,10 @@ async function load<M extends object>(
   if (!config) throw new UserError(`[${name}] ${checkpoint.name} has no config.json: want it beside the weights`);
   const weights = new Weights(view.views, options.dtype ?? 'f32');
   const model = build(weights, config);
-  const unused = checkFit(checkpoint.name, weights.requests, { ...view, unexpected: [...view.unexpected, ...checkpoint.unexpected] });
+  const unused = checkFit(checkpoint.name, weights.requests, {
+    ...view,
+    unexpected: [...view.unexpected, ...checkpoint.unexpected],
+  });
   const device = await deviceFor(options.device);
   await loadAll(checkpoint, weights.requests, view.views, device, options);
   const dispose = () => {

@@ -42,7 +42,8 @@ export class Weights {
     if (known && show(known.shape) === show(shape)) return known;
     const found = this.#views.get(path);
     if (!found) missing.push(path);
-    else if (show(found.shape) !== show(shape)) misshaped.push(`${path}: got ${show(found.shape)}, want ${show(shape)}`);
+    else if (show(found.shape) !== show(shape))
+      misshaped.push(`${path}: got ${show(found.shape)}, want ${show(shape)}`);
     const tensor = new Tensor({ shape: [...shape], dtype: this.#dtype });
     wanted.set(path, tensor);
     return tensor;

@@ -2,7 +2,16 @@
 // B = batch, L = tokens, D = hidden_size, E = projection_dim.
 import { pretrained } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
-import { encoder, keyMask, layerNorm, linear, patchEmbedding, textEmbeddings } from '../nn/index.ts';
+import {
+  encoder,
+  type ImageInputs,
+  keyMask,
+  layerNorm,
+  linear,
+  patchEmbedding,
+  type TextInputs,
+  textEmbeddings,
+} from '../nn/index.ts';
 import { arange, concat } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -15,8 +24,6 @@ const VISION = { ...SHARED, ...VISION_SIZES, image_size: 224, patch_size: 32, nu
 
 type TextConfig = Partial<typeof TEXT>;
 type VisionConfig = Partial<typeof VISION>;
-type Text = { input_ids: Tensor; attention_mask?: Tensor | undefined };
-type Image = { pixel_values: Tensor };
 
 /** Where each text ends: at its largest id where the config says 2 (all configs before transformers 4.31), else the first eos. */
 function endOfText(ids: Tensor, eos: number): Tensor {
@@ -28,7 +35,7 @@ function clipText(w: Weights, config: TextConfig) {
   const embed = textEmbeddings(w.at('embeddings'), c);
   const layers = encoder(w.at('encoder'), c);
   const final_layer_norm = layerNorm(w.at('final_layer_norm'), c.hidden_size, c.layer_norm_eps);
-  const forward = ({ input_ids, attention_mask }: Text) => {
+  const forward = ({ input_ids, attention_mask }: TextInputs) => {
     const [B, L] = input_ids.shape as [number, number];
     const hidden_states = layers(embed(input_ids), { attn_mask: keyMask(attention_mask), is_causal: true });
     const last_hidden_state = final_layer_norm(hidden_states.at(-1)!); // [B, L, D]
@@ -49,7 +56,7 @@ function clipVision(w: Weights, config: VisionConfig) {
   const pre_layrnorm = layerNorm(w.at('pre_layrnorm'), D, c.layer_norm_eps); // sic
   const layers = encoder(w.at('encoder'), c);
   const post_layernorm = layerNorm(w.at('post_layernorm'), D, c.layer_norm_eps);
-  const forward = ({ pixel_values }: Image) => {
+  const forward = ({ pixel_values }: ImageInputs) => {
     const grid = patches(pixel_values); // [B, L - 1, D]
     const x = concat([classEmbedding.expand([grid.shape[0]!, 1, D]), grid], 1).add(positions);
     const hidden_states = layers(pre_layrnorm(x));
@@ -76,10 +83,10 @@ function clip(w: Weights, c: ClipConfig) {
   const logitScale = w.get('logit_scale', []);
 
   /** [B, E], not normalised. */
-  const get_text_features = (inputs: Text) => projectText(text.forward(inputs).pooler_output);
-  const get_image_features = (inputs: Image) => projectImage(vision.forward(inputs).pooler_output);
+  const get_text_features = (inputs: TextInputs) => projectText(text.forward(inputs).pooler_output);
+  const get_image_features = (inputs: ImageInputs) => projectImage(vision.forward(inputs).pooler_output);
   /** Cosine similarities times exp(logit_scale), [images, texts], and the normalised embeddings. */
-  const forward = (inputs: Text & Image) => {
+  const forward = (inputs: TextInputs & ImageInputs) => {
     const text_embeds = get_text_features(inputs).normalize();
     const image_embeds = get_image_features(inputs).normalize();
     const logits_per_image = image_embeds.matmul(text_embeds.transpose(0, 1)).mul(logitScale.exp());

@@ -2,19 +2,33 @@
 // B = batch, L = tokens, D = hidden_size.
 import { pretrained } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
-import { encoder, keyMask, layerNorm, linear, mlp, multiHead, patchEmbedding, textEmbeddings } from '../nn/index.ts';
+import {
+  encoder,
+  type ImageInputs,
+  keyMask,
+  layerNorm,
+  linear,
+  mlp,
+  multiheadAttention,
+  patchEmbedding,
+  type TextInputs,
+  textEmbeddings,
+} from '../nn/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** What transformers takes where a config is silent: base-patch16-224. */
 const SIZES = { hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12, num_attention_heads: 12 };
 const SHARED = { ...SIZES, hidden_act: 'gelu_pytorch_tanh', layer_norm_eps: 1e-6 };
-const TEXT = { ...SHARED, vocab_size: 32000, max_position_embeddings: 64, projection_size: undefined as number | undefined };
+const TEXT = {
+  ...SHARED,
+  vocab_size: 32000,
+  max_position_embeddings: 64,
+  projection_size: undefined as number | undefined,
+};
 const VISION = { ...SHARED, image_size: 224, patch_size: 16, num_channels: 3, vision_use_head: true };
 
 type TextConfig = Partial<typeof TEXT>;
 type VisionConfig = Partial<typeof VISION>;
-type Text = { input_ids: Tensor; attention_mask?: Tensor | undefined };
-type Image = { pixel_values: Tensor };
 
 function siglipText(w: Weights, config: TextConfig) {
   const c = { ...TEXT, ...config };
@@ -23,7 +37,7 @@ function siglipText(w: Weights, config: TextConfig) {
   const norm = layerNorm(w.at('final_layer_norm'), c.hidden_size, c.layer_norm_eps);
   const head = linear(w.at('head'), c.hidden_size, c.projection_size ?? c.hidden_size);
   /** Texts are padded to the full length and every position is seen; the last one is the summary. */
-  const forward = ({ input_ids, attention_mask }: Text) => {
+  const forward = ({ input_ids, attention_mask }: TextInputs) => {
     const hidden_states = layers(embed(input_ids), { attn_mask: keyMask(attention_mask) });
     const last_hidden_state = norm(hidden_states.at(-1)!); // [B, L, D]
     return { last_hidden_state, pooler_output: head(last_hidden_state.select(1, -1)), hidden_states };
@@ -31,19 +45,14 @@ function siglipText(w: Weights, config: TextConfig) {
   return { forward };
 }
 
-/** Attention pooling: a learned query looks at all patches, then an mlp. in_proj holds q, k and v. */
+/** Attention pooling: a learned query looks at all patches, then an mlp. */
 function poolingHead(w: Weights, c: typeof VISION) {
-  const D = c.hidden_size;
-  const probe = w.get('probe', [1, 1, D]);
-  const weights = w.get('attention.in_proj_weight', [3 * D, D]).split(D);
-  const biases = w.get('attention.in_proj_bias', [3 * D]).split(D);
-  const out = linear(w.at('attention.out_proj'), D, D);
-  const norm = layerNorm(w.at('layernorm'), D, c.layer_norm_eps);
+  const probe = w.get('probe', [1, 1, c.hidden_size]);
+  const attention = multiheadAttention(w.at('attention'), c.hidden_size, c.num_attention_heads);
+  const norm = layerNorm(w.at('layernorm'), c.hidden_size, c.layer_norm_eps);
   const feedForward = mlp(w.at('mlp'), c);
-  const project = (x: Tensor, part: number) => x.matmul(weights[part]!.transpose(0, 1)).add(biases[part]!);
   return (x: Tensor) => {
-    const q = project(probe, 0).expand([x.shape[0]!, 1, D]);
-    const a = out(multiHead(q, project(x, 1), project(x, 2), c.num_attention_heads));
+    const a = attention(probe.expand([x.shape[0]!, 1, c.hidden_size]), x, x);
     return a.add(feedForward(norm(a))).select(1, 0); // [B, D]
   };
 }
@@ -56,7 +65,7 @@ function siglipVision(w: Weights, config: VisionConfig) {
   const layers = encoder(w.at('encoder'), c);
   const norm = layerNorm(w.at('post_layernorm'), c.hidden_size, c.layer_norm_eps);
   const head = c.vision_use_head ? poolingHead(w.at('head'), c) : undefined;
-  const forward = ({ pixel_values }: Image) => {
+  const forward = ({ pixel_values }: ImageInputs) => {
     const hidden_states = layers(patches(pixel_values).add(positions));
     const last_hidden_state = norm(hidden_states.at(-1)!); // [B, L, D]
     return { last_hidden_state, pooler_output: head?.(last_hidden_state), hidden_states };
@@ -68,10 +77,10 @@ function siglip(w: Weights, config: { text_config?: TextConfig; vision_config?: 
   const text_model = siglipText(w.at('text_model'), config.text_config ?? {});
   const vision_model = siglipVision(w.at('vision_model'), config.vision_config ?? {});
   const [scale, bias] = [w.get('logit_scale', [1]), w.get('logit_bias', [1])];
-  const get_text_features = (inputs: Text) => text_model.forward(inputs).pooler_output; // [B, D], not normalised
-  const get_image_features = (inputs: Image) => vision_model.forward(inputs).pooler_output!;
+  const get_text_features = (inputs: TextInputs) => text_model.forward(inputs).pooler_output; // [B, D], not normalised
+  const get_image_features = (inputs: ImageInputs) => vision_model.forward(inputs).pooler_output!;
   /** Each pair is a question of its own, with the probability sigmoid(logit). */
-  const forward = (inputs: Text & Image) => {
+  const forward = (inputs: TextInputs & ImageInputs) => {
     const text_embeds = get_text_features(inputs).normalize();
     const image_embeds = get_image_features(inputs).normalize();
     const logits_per_text = text_embeds.matmul(image_embeds.transpose(0, 1)).mul(scale.exp()).add(bias);

@@ -15,6 +15,7 @@ const ACTIVATIONS: Record<string, (x: Tensor) => Tensor> = {
 
 export function activation(name: string): (x: Tensor) => Tensor {
   const found = ACTIVATIONS[name];
-  if (!found) throw new RangeError(`[config] hidden_act: got ${name}, want one of ${Object.keys(ACTIVATIONS).join(', ')}`);
+  if (!found)
+    throw new RangeError(`[config] hidden_act: got ${name}, want one of ${Object.keys(ACTIVATIONS).join(', ')}`);
   return found;
 }

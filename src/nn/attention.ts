@@ -21,3 +21,13 @@ export function selfAttention(w: Weights, size: number, heads: number) {
   const [q, k, v, out] = ['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((name) => linear(w.at(name), size, size));
   return (x: Tensor, options?: AttentionOptions) => out!(multiHead(q!(x), k!(x), v!(x), heads, options));
 }
+
+/** torch.nn.MultiheadAttention: q, k and v are projected by parts of in_proj_weight [3 D, D]. */
+export function multiheadAttention(w: Weights, size: number, heads: number) {
+  const weights = w.get('in_proj_weight', [3 * size, size]).split(size);
+  const biases = w.get('in_proj_bias', [3 * size]).split(size);
+  const out = linear(w.at('out_proj'), size, size);
+  const project = (x: Tensor, part: number) => x.matmul(weights[part]!.transpose(0, 1)).add(biases[part]!);
+  return (q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions) =>
+    out(multiHead(project(q, 0), project(k, 1), project(v, 2), heads, options));
+}

@@ -3,6 +3,10 @@ import type { Weights } from '../io/weights.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { conv2d, embedding, type Layer } from './layers.ts';
 
+/** What a tower is called with, under the names of transformers. */
+export type TextInputs = { input_ids: Tensor; attention_mask?: Tensor | undefined };
+export type ImageInputs = { pixel_values: Tensor };
+
 type TextConfig = { vocab_size: number; max_position_embeddings: number; hidden_size: number };
 type VisionConfig = { image_size: number; patch_size: number; num_channels: number; hidden_size: number };
 
@@ -13,7 +17,9 @@ export function textEmbeddings(w: Weights, c: TextConfig): Layer {
   return (ids) => {
     const [, L] = ids.shape;
     if (ids.rank !== 2 || L! > c.max_position_embeddings) {
-      throw new RangeError(`[text] input_ids: got [${ids.shape}], want [B, L], L at most ${c.max_position_embeddings}; truncate the text`);
+      throw new RangeError(
+        `[text] input_ids: got [${ids.shape}], want [B, L], L at most ${c.max_position_embeddings}; truncate the text`,
+      );
     }
     return tokens(ids).add(positions.narrow(0, 0, L!));
   };
@@ -26,7 +32,9 @@ export function patchEmbedding(w: Weights, c: VisionConfig, { bias }: { bias: bo
   return (pixels) => {
     const [B, ...size] = pixels.shape;
     if (pixels.rank !== 4 || `${size}` !== `${[C, S, S]}`) {
-      throw new RangeError(`[vision] pixel_values: got [${pixels.shape}], want [${B}, ${C}, ${S}, ${S}]; use the model's processor`);
+      throw new RangeError(
+        `[vision] pixel_values: got [${pixels.shape}], want [${B}, ${C}, ${S}, ${S}]; use the model's processor`,
+      );
     }
     return project(pixels).flatten(2).transpose(1, 2);
   };

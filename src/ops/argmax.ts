@@ -19,6 +19,12 @@ export function argmax(x: Tensor, dim?: number, keepdim = false): Tensor {
   const d = axis('argmax', dim ?? 0, source.rank);
   if (source.shape[d] === 0) throw new RangeError(`[argmax] x: got ${show(x.shape)}, nothing to choose from`);
   const y = argmaxRows([source.transpose(d, source.rank - 1).contiguous()]);
-  const places = d === source.rank - 1 ? y : y.unsqueeze(-1).transpose(d, source.rank - 1).squeeze(d);
+  const places =
+    d === source.rank - 1
+      ? y
+      : y
+          .unsqueeze(-1)
+          .transpose(d, source.rank - 1)
+          .squeeze(d);
   return keepdim ? places.unsqueeze(d) : places;
 }

@@ -26,7 +26,11 @@ export function scaled_dot_product_attention(
   }
   if (is_causal) {
     const [L, S] = [q.shape.at(-2)!, k.shape.at(-2)!];
-    const seen = arange(S).le(arange(L).add(S - L).unsqueeze(-1));
+    const seen = arange(S).le(
+      arange(L)
+        .add(S - L)
+        .unsqueeze(-1),
+    );
     scores = seen.where(scores, MASKED);
   }
   return scores.softmax(-1).matmul(v);

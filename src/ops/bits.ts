@@ -9,7 +9,13 @@ const run = kernel(bitsShader);
 const WG = 64;
 
 /** Formats of floats in files, by their safetensors names. */
-export const FLOAT_FORMATS = { F32: 'f32_four', F16: 'f16_four', BF16: 'bf16_four', F8_E4M3: 'e4m3_four', F8_E5M2: 'e5m2_four' };
+export const FLOAT_FORMATS = {
+  F32: 'f32_four',
+  F16: 'f16_four',
+  BF16: 'bf16_four',
+  F8_E4M3: 'e4m3_four',
+  F8_E5M2: 'e5m2_four',
+};
 export type FloatFormat = keyof typeof FLOAT_FORMATS;
 
 type Attrs = { shape: Shape; format: FloatFormat; dtype: 'f32' | 'f16' };
@@ -19,7 +25,9 @@ const node = op<Attrs>(
     backward: null,
     dispatch: ([x], y, { format }) => {
       const changes = { four: FLOAT_FORMATS[format as FloatFormat] };
-      return [run({ x: x!, y }, { params: { n: y.size }, groups: Math.ceil(y.size / (4 * WG)), aligned: ['y'], changes })];
+      return [
+        run({ x: x!, y }, { params: { n: y.size }, groups: Math.ceil(y.size / (4 * WG)), aligned: ['y'], changes }),
+      ];
     },
   },
   (_, { shape, dtype }) => ({ shape, dtype }),

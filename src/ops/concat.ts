@@ -21,6 +21,7 @@ function place(part: Tensor, y: Tensor, dim: number, start: number | Tensor): Di
   return copyRows({ x: part, y }, { params, groups: Math.ceil(params.n / WG), changes });
 }
 
+type Attrs = { dim: number; sizes: number[] };
 const definition: Omit<Op, 'backward'> = {
   name: 'concat',
   dispatch: (x, y, { dim }) => {
@@ -36,6 +37,17 @@ const partOf =
     return dy.narrow(dim, start, sizes[i]);
   };
 
+const nodes: ReturnType<typeof op<Attrs>>[] = [];
+/** The op of so many inputs; always the same object, which plans are found by. */
+const nodeOf = (count: number) =>
+  (nodes[count] ??= op<Attrs>(
+    { ...definition, backward: Array.from({ length: count }, (_, i) => partOf(i)) },
+    (x, { dim, sizes }) => ({
+      shape: x[0]!.shape.map((s, i) => (i === dim ? sizes.reduce((n, size) => n + size, 0) : s)),
+      dtype: x[0]!.dtype,
+    }),
+  ));
+
 /** Tensors one behind the other along a dimension. */
 export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
   const [first] = tensors;
@@ -44,24 +56,24 @@ export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
   const others = (shape: Shape) => show(shape.map((s, i) => (i === d ? -1 : s)));
   for (const t of tensors) {
     if (others(t.shape) !== others(first.shape)) {
-      throw new RangeError(`[concat] shapes: got ${show(t.shape)} beside ${show(first.shape)}, want them equal but in dim ${d}`);
+      throw new RangeError(
+        `[concat] shapes: got ${show(t.shape)} beside ${show(first.shape)}, want them equal but in dim ${d}`,
+      );
     }
   }
   const dtype = tensors.map((t) => t.dtype).reduce(promote);
   const stored = dtype === 'f16' ? 'f32' : dtype; // f16 is written in pairs; rows of odd length would share one
   const parts = tensors.filter((t) => t.shape[d]! > 0).map((t) => t.to(stored).contiguous());
   if (parts.length <= 1) return (parts[0] ?? first).to(dtype);
-  const sizes = parts.map((t) => t.shape[d]!);
-  const size = sizes.reduce((n, s) => n + s, 0);
-  const node = op({ ...definition, backward: parts.map((_, i) => partOf(i)) }, () => ({
-    shape: first.shape.map((s, i) => (i === d ? size : s)),
-    dtype: stored,
-  }));
-  return node(parts, { dim: d, sizes }).to(dtype);
+  return nodeOf(parts.length)(parts, { dim: d, sizes: parts.map((t) => t.shape[d]!) }).to(dtype);
 }
 
 /** Tensors of one shape along a new dimension. */
-export const stack = (tensors: readonly Tensor[], dim = 0): Tensor => concat(tensors.map((t) => t.unsqueeze(dim)), dim);
+export const stack = (tensors: readonly Tensor[], dim = 0): Tensor =>
+  concat(
+    tensors.map((t) => t.unsqueeze(dim)),
+    dim,
+  );
 
 /**
  * With `value` around it: [before, after] of the last dimension, then of the one before it, and so on, as in
@@ -69,14 +81,21 @@ export const stack = (tensors: readonly Tensor[], dim = 0): Tensor => concat(ten
  */
 export function pad(x: Tensor, padding: readonly number[], value = 0): Tensor {
   if (padding.length % 2 !== 0 || padding.length > 2 * x.rank) {
-    throw new RangeError(`[pad] padding: got ${padding.length} numbers, want two for each of at most ${x.rank} dimensions`);
+    throw new RangeError(
+      `[pad] padding: got ${padding.length} numbers, want two for each of at most ${x.rank} dimensions`,
+    );
   }
   let y = x;
   for (let k = 0; k < padding.length / 2; k++) {
     const dim = x.rank - 1 - k;
     const [before, after] = [padding[2 * k]!, padding[2 * k + 1]!];
     const cut = y.slice(dim, Math.max(0, -before), y.shape[dim]! - Math.max(0, -after));
-    const block = (n: number) => full(cut.shape.map((s, i) => (i === dim ? Math.max(0, n) : s)), value, x.dtype);
+    const block = (n: number) =>
+      full(
+        cut.shape.map((s, i) => (i === dim ? Math.max(0, n) : s)),
+        value,
+        x.dtype,
+      );
     y = concat([block(before), cut, block(after)], dim);
   }
   return y;
@@ -106,10 +125,13 @@ const write = op(
  */
 export function overwrite(state: Tensor, value: Tensor, dim: number, start: number | Tensor): Tensor {
   const d = axis('overwrite', dim, state.rank);
-  const fits = value.rank === state.rank && value.shape.every((n, i) => (i === d ? n <= state.shape[d]! : n === state.shape[i]));
+  const fits =
+    value.rank === state.rank && value.shape.every((n, i) => (i === d ? n <= state.shape[d]! : n === state.shape[i]));
   const known = start instanceof Tensor ? start.base.scalar : start;
   if (!fits || known === null || known < 0 || known + value.shape[d]! > state.shape[d]!) {
-    throw new RangeError(`[overwrite] got ${show(value.shape)} at ${known} of dim ${d}, want it within ${show(state.shape)}`);
+    throw new RangeError(
+      `[overwrite] got ${show(value.shape)} at ${known} of dim ${d}, want it within ${show(state.shape)}`,
+    );
   }
   if (state.dtype === 'f16') throw new TypeError('[overwrite] state: got f16, want a type of four bytes');
   const at = start instanceof Tensor ? start : scalar(start, 'i32');

@@ -68,7 +68,12 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2d
     throw new RangeError(`[conv2d] bias: got ${show(bias.shape)}, want [${O}]`);
   }
   const stride = pair(options.stride);
-  const w: Windows = { kernel: [kh, kw], stride, padding: pair(options.padding ?? 0), dilation: pair(options.dilation) };
+  const w: Windows = {
+    kernel: [kh, kw],
+    stride,
+    padding: pair(options.padding ?? 0),
+    dilation: pair(options.dilation),
+  };
   const [oh, ow] = [outSize(x.shape[2]!, 0, w), outSize(x.shape[3]!, 1, w)];
   if (oh < 1 || ow < 1) throw new RangeError(`[conv2d] x: got ${show(x.shape)}, smaller than the kernel ${kh} x ${kw}`);
   const N = x.shape[0]!;

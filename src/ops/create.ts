@@ -9,7 +9,13 @@ type Options = { dtype?: DType };
 const ARRAYS = { f32: Float32Array, f16: Uint16Array, i32: Int32Array, u32: Uint32Array, bool: Uint32Array };
 
 const dtypeOf = (data: TypedArray): DType =>
-  data instanceof Int32Array ? 'i32' : data instanceof Uint32Array ? 'u32' : data instanceof Uint8Array ? 'bool' : 'f32';
+  data instanceof Int32Array
+    ? 'i32'
+    : data instanceof Uint32Array
+      ? 'u32'
+      : data instanceof Uint8Array
+        ? 'bool'
+        : 'f32';
 
 function shapeOf(data: Nested): number[] {
   return Array.isArray(data) ? [data.length, ...(data.length > 0 ? shapeOf(data[0] as Nested) : [])] : [];
@@ -22,7 +28,11 @@ function shapeOf(data: Nested): number[] {
 export function tensor(data: TypedArray | Nested, shape?: Shape | Options, options: Options = {}): Tensor {
   if (shape && !Array.isArray(shape)) return tensor(data, undefined, shape as Options);
   const typed = ArrayBuffer.isView(data);
-  const values = typed ? data : (Array.isArray(data) ? (data.flat(Number.POSITIVE_INFINITY) as number[]) : [data as number]);
+  const values = typed
+    ? data
+    : Array.isArray(data)
+      ? (data.flat(Number.POSITIVE_INFINITY) as number[])
+      : [data as number];
   const size = (shape as Shape | undefined) ?? (typed ? [values.length] : shapeOf(data as Nested));
   if (numel(size) !== values.length) {
     throw new RangeError(`[tensor] data: got ${values.length} values, want ${numel(size)} for the shape ${show(size)}`);
@@ -30,7 +40,10 @@ export function tensor(data: TypedArray | Nested, shape?: Shape | Options, optio
   const isBool = !typed && values.length > 0 && typeof values[0] === 'boolean';
   const dtype = options.dtype ?? (typed ? dtypeOf(data as TypedArray) : isBool ? 'bool' : 'f32');
   if (dtype === 'f16') return tensor(Float32Array.from(values as ArrayLike<number>), size).to('f16');
-  const host = dtype === 'bool' ? Uint32Array.from(values as number[], (v) => (v ? 1 : 0)) : ARRAYS[dtype].from(values as number[]);
+  const host =
+    dtype === 'bool'
+      ? Uint32Array.from(values as number[], (v) => (v ? 1 : 0))
+      : ARRAYS[dtype].from(values as number[]);
   return new Tensor({ shape: [...size], dtype, host });
 }
 

@@ -99,8 +99,7 @@ export const minimum = binary('minimum', 'minimum', {
   saves: [0, 1],
   backward: [(dy, { x }) => share(dy, lt(x[0]!, x[1]!), x), (dy, { x }) => share(dy, gt(x[0]!, x[1]!), x)],
 });
-const share = (dy: Tensor, wins: Tensor, x: Tensor[]) =>
-  mul(dy, where(wins, 1, where(eq(x[0]!, x[1]!), 0.5, 0)));
+const share = (dy: Tensor, wins: Tensor, x: Tensor[]) => mul(dy, where(wins, 1, where(eq(x[0]!, x[1]!), 0.5, 0)));
 
 export const eq = comparison('eq');
 export const ne = comparison('ne');
@@ -109,16 +108,20 @@ export const le = comparison('le');
 export const gt = comparison('gt');
 export const ge = comparison('ge');
 
-const select = map('where', 'where_', [0], [
-  null,
-  (dy, { x }) => where(x[0]!, dy, 0),
-  (dy, { x }) => where(x[0]!, 0, dy),
-]);
+const select = map(
+  'where',
+  'where_',
+  [0],
+  [null, (dy, { x }) => where(x[0]!, dy, 0), (dy, { x }) => where(x[0]!, 0, dy)],
+);
 /** a where the condition holds, b elsewhere. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   const { x, dtype } = align('where', [a, b], false);
   const shape = broadcastShapes('where', condition.shape, x[0]!.shape);
-  return select([to(condition, 'bool'), ...x].map((t) => expand(t, shape)), { dtype });
+  return select(
+    [to(condition, 'bool'), ...x].map((t) => expand(t, shape)),
+    { dtype },
+  );
 }
 /** x with `value` where the mask holds. */
 export const masked_fill = (x: Tensor, mask: Tensor, value: number): Tensor => where(mask, value, x);

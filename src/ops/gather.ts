@@ -23,8 +23,14 @@ const gatherNode = op<Attrs>(
         const outer = numel(x[0]!.shape.slice(0, dim));
         const inner = numel(x[0]!.shape.slice(dim + 1));
         const spread = x[1]!.size === dy.size ? inner : 1;
-        const hit = x[1]!.reshape([outer, -1, 1, spread]).eq(arange(size).reshape([size, 1])).to('f32'); // [o, j, size, k]
-        return hit.mul(dy.reshape([outer, -1, 1, inner])).sum(1).reshape(x[0]!.shape);
+        const hit = x[1]!
+          .reshape([outer, -1, 1, spread])
+          .eq(arange(size).reshape([size, 1]))
+          .to('f32'); // [o, j, size, k]
+        return hit
+          .mul(dy.reshape([outer, -1, 1, inner]))
+          .sum(1)
+          .reshape(x[0]!.shape);
       },
       null,
     ],
@@ -58,14 +64,19 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   if (index.rank !== x.rank || index.shape.some((n, i) => i !== d && n !== x.shape[i])) {
     throw new RangeError(`[gather] index: got ${show(index.shape)}, want the shape ${show(x.shape)} but for dim ${d}`);
   }
-  return gatherNode([x.to('f32').contiguous(), index.to('i32').contiguous()], { dim: d, shape: index.shape }).to(x.dtype);
+  return gatherNode([x.to('f32').contiguous(), index.to('i32').contiguous()], { dim: d, shape: index.shape }).to(
+    x.dtype,
+  );
 }
 
 /** Rows of weight [V, D] by ids of any shape: [..., D]. */
 export function embedding(ids: Tensor, weight: Tensor): Tensor {
   if (weight.rank !== 2) throw new RangeError(`[embedding] weight: got ${show(weight.shape)}, want [V, D]`);
   checkIndex('embedding', ids, weight.shape[0]!);
-  return gatherNode([weight.contiguous(), ids.to('i32').contiguous()], { dim: 0, shape: [...ids.shape, weight.shape[1]!] });
+  return gatherNode([weight.contiguous(), ids.to('i32').contiguous()], {
+    dim: 0,
+    shape: [...ids.shape, weight.shape[1]!],
+  });
 }
 
 /** Elements of a dimension in the order of a list of indices. */
@@ -75,5 +86,7 @@ export function index_select(x: Tensor, dim: number, index: Tensor): Tensor {
   if (index.rank !== 1) throw new RangeError(`[index_select] index: got ${show(index.shape)}, want one dimension`);
   const front = x.to('f32').transpose(0, d).contiguous();
   const shape = [index.shape[0]!, ...front.shape.slice(1)];
-  return gatherNode([front, index.to('i32').contiguous()], { dim: 0, shape }).transpose(0, d).to(x.dtype);
+  return gatherNode([front, index.to('i32').contiguous()], { dim: 0, shape })
+    .transpose(0, d)
+    .to(x.dtype);
 }

@@ -19,7 +19,8 @@ function batches(a: Tensor, w: Tensor): Batch[] {
     if (size === 1) return;
     const next = { size, a: a.layout.strides[i]!, w: w.layout.strides[i]! };
     const last = merged.at(-1);
-    if (last && last.a === next.a * size && last.w === next.w * size) merged[merged.length - 1] = { ...next, size: last.size * size };
+    if (last && last.a === next.a * size && last.w === next.w * size)
+      merged[merged.length - 1] = { ...next, size: last.size * size };
     else merged.push(next);
   });
   return merged;
@@ -38,10 +39,7 @@ const product = op(
     epilogue: true,
     saves: [0, 1],
     // da = dy w^T, dw = a^T dy
-    backward: [
-      (dy, { x }) => matmul(dy, x[1]!.transpose(-2, -1)),
-      (dy, { x }) => matmul(x[0]!.transpose(-2, -1), dy),
-    ],
+    backward: [(dy, { x }) => matmul(dy, x[1]!.transpose(-2, -1)), (dy, { x }) => matmul(x[0]!.transpose(-2, -1), dy)],
     flops: ([a], y) => 2 * y.size * a!.shape.at(-1)!,
     dispatch: ([a, w], y, _, capabilities) => {
       const [m, k] = a!.shape.slice(-2) as [number, number];
@@ -84,7 +82,12 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   const dtype = promote(promote(a.dtype, b.dtype), 'f16');
   const [m, k] = a.shape.slice(-2) as [number, number];
   const n = b.shape.at(-1)!;
-  if (k === 0) return a.mul(0).sum(-1, true).expand([...a.shape.slice(0, -1), n]).to(dtype);
+  if (k === 0)
+    return a
+      .mul(0)
+      .sum(-1, true)
+      .expand([...a.shape.slice(0, -1), n])
+      .to(dtype);
   if (b.rank === 2 && a.rank > 2) return matmul(a.reshape([-1, k]), b).reshape([...a.shape.slice(0, -1), n]);
   const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
   const float = (t: Tensor) => (t.dtype === 'f16' ? t : t.to('f32'));

@@ -35,7 +35,9 @@ const uncentered = standardize('rms_norm', false);
 function checkRow(name: string, x: Tensor, parameters: readonly (Tensor | undefined)[]): void {
   for (const t of parameters) {
     if (t && (t.rank !== 1 || t.shape[0] !== x.shape.at(-1))) {
-      throw new RangeError(`[${name}] weight, bias: got [${t.shape}], want [${x.shape.at(-1)}] for x [${x.shape.join(', ')}]`);
+      throw new RangeError(
+        `[${name}] weight, bias: got [${t.shape}], want [${x.shape.at(-1)}] for x [${x.shape.join(', ')}]`,
+      );
     }
   }
 }

@@ -23,7 +23,9 @@ const reduction = (name: string, changes: Record<string, string>, saves: Op['sav
         const WG = rowThreads(capabilities);
         const params = { n: y.size, cols, segments: y.shape[1]! };
         const aligned = cols % 4 === 0 ? ['x'] : [];
-        return [reduceRows({ x: x!, y }, { params, groups: Math.ceil(y.size / WG), aligned, changes: { ...changes, WG } })];
+        return [
+          reduceRows({ x: x!, y }, { params, groups: Math.ceil(y.size / WG), aligned, changes: { ...changes, WG } }),
+        ];
       },
     },
     ([x]) => ({ shape: [x!.shape[0]!, Math.ceil(x!.shape[1]! / SEGMENT)], dtype: 'f32' }),
@@ -40,20 +42,31 @@ const spread = (dy: Tensor, like: Tensor) => {
 const sumRows = reduction('sum', {}, [0], [(dy, { x }) => spread(dy, x[0]!)]);
 /** Elements equal to the extreme share its gradient evenly, as in torch.amax. */
 const extreme = (name: string, meet: string) =>
-  reduction(name, { meet, start: 'start_any' }, [0, 'y'], [
-    (dy, { x, y }) => {
-      const hit = x[0]!.eq(spread(y, x[0]!)).to('f32');
-      const count = sumRows([hit]);
-      return hit.mul(spread(dy.div(count), x[0]!));
-    },
-  ]);
+  reduction(
+    name,
+    { meet, start: 'start_any' },
+    [0, 'y'],
+    [
+      (dy, { x, y }) => {
+        const hit = x[0]!.eq(spread(y, x[0]!)).to('f32');
+        const count = sumRows([hit]);
+        return hit.mul(spread(dy.div(count), x[0]!));
+      },
+    ],
+  );
 const maxRows = extreme('max', 'meet_max');
 const minRows = extreme('min', 'meet_min');
 
 export type Dims = number | readonly number[];
 
 /** Brings the reduced dimensions together as rows, reduces until one element of each is left, and gives it its shape. */
-function along(name: string, x: Tensor, dims: Dims | undefined, keepdim: boolean, reduce: (rows: Tensor) => Tensor): Tensor {
+function along(
+  name: string,
+  x: Tensor,
+  dims: Dims | undefined,
+  keepdim: boolean,
+  reduce: (rows: Tensor) => Tensor,
+): Tensor {
   const list = dims === undefined ? x.shape.map((_, i) => i) : typeof dims === 'number' ? [dims] : dims;
   const reduced = new Set(list.map((d) => axis(name, d, x.rank)));
   const kept = x.shape.flatMap((_, i) => (reduced.has(i) ? [] : [i]));
@@ -64,7 +77,10 @@ function along(name: string, x: Tensor, dims: Dims | undefined, keepdim: boolean
     if (cols === 0 && name !== 'sum') throw new RangeError(`[${name}] x: got ${show(x.shape)}, nothing to reduce`);
     return full(shape, 0);
   }
-  let rows = x.permute([...kept, ...reduced]).contiguous().reshape([numel(outer), cols]);
+  let rows = x
+    .permute([...kept, ...reduced])
+    .contiguous()
+    .reshape([numel(outer), cols]);
   do rows = reduce(rows);
   while (rows.shape[1]! > 1);
   return rows.reshape(shape);

@@ -23,7 +23,9 @@ const logSoftmaxRows = op(
     saves: ['y'],
     // dx = dy - exp(y) sum(dy)
     backward: [(dy, { y }) => dy.sub(y.exp().mul(dy.sum(-1, true)))],
-    dispatch: ([x], y, _, capabilities) => [overRows(rows, [x!, y], capabilities, { changes: { result: 'log_probability' } })],
+    dispatch: ([x], y, _, capabilities) => [
+      overRows(rows, [x!, y], capabilities, { changes: { result: 'log_probability' } }),
+    ],
   },
   ([x]) => ({ shape: x!.shape, dtype: 'f32' }),
 );

@@ -7,7 +7,10 @@ type Lay = { shape: Shape; layout: Layout };
 
 /** A view op: `lay` states its shape and layout from the layout of its input. */
 const view = <A extends Attrs>(name: string, lay: (x: Tensor, attrs: A) => Lay, backward: Backward) =>
-  op<A & { from: Shape }>({ name, view: true, backward: [backward] }, ([x], attrs) => ({ ...lay(x!, attrs), dtype: x!.dtype }));
+  op<A & { from: Shape }>({ name, view: true, backward: [backward] }, ([x], attrs) => ({
+    ...lay(x!, attrs),
+    dtype: x!.dtype,
+  }));
 
 const reshapeNode = view<{ shape: Shape }>(
   'reshape',
@@ -31,7 +34,11 @@ const permuteNode = view<{ order: readonly number[] }>(
     shape: order.map((d) => x.shape[d]!),
     layout: { strides: order.map((d) => x.layout.strides[d]!), offset: x.layout.offset },
   }),
-  (dy, { attrs }) => permute(dy, attrs.order.map((_: number, i: number) => attrs.order.indexOf(i))),
+  (dy, { attrs }) =>
+    permute(
+      dy,
+      attrs.order.map((_: number, i: number) => attrs.order.indexOf(i)),
+    ),
 );
 /** Dimensions in another order: dimension i of the result is dimension order[i] of x. */
 export function permute(x: Tensor, order: readonly number[]): Tensor {
@@ -44,14 +51,19 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
 /** Two dimensions swapped. */
 export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
   const [a, b] = [axis('transpose', dim0, x.rank), axis('transpose', dim1, x.rank)];
-  return permute(x, x.shape.map((_, i) => (i === a ? b : i === b ? a : i)));
+  return permute(
+    x,
+    x.shape.map((_, i) => (i === a ? b : i === b ? a : i)),
+  );
 }
 
 const expandNode = view<{ shape: Shape }>(
   'expand',
   (x, { shape }) => {
     const lead = shape.length - x.rank;
-    const strides = shape.map((d, i) => (i < lead || (x.shape[i - lead] === 1 && d !== 1) ? 0 : x.layout.strides[i - lead]!));
+    const strides = shape.map((d, i) =>
+      i < lead || (x.shape[i - lead] === 1 && d !== 1) ? 0 : x.layout.strides[i - lead]!,
+    );
     return { shape, layout: { strides, offset: x.layout.offset } };
   },
   (dy, { attrs }) => {
@@ -121,7 +133,10 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
 /** Without a dimension of size 1, or without all of them. */
 export function squeeze(x: Tensor, dim?: number): Tensor {
   const d = dim === undefined ? undefined : axis('squeeze', dim, x.rank);
-  return reshape(x, x.shape.filter((size, i) => size !== 1 || (d !== undefined && i !== d)));
+  return reshape(
+    x,
+    x.shape.filter((size, i) => size !== 1 || (d !== undefined && i !== d)),
+  );
 }
 /** With a new dimension of size 1 before `dim`. */
 export function unsqueeze(x: Tensor, dim: number): Tensor {

@@ -26,7 +26,9 @@ export function isContiguous(shape: Shape, layout: Layout): boolean {
 export function axis(op: string, dim: number, rank: number): number {
   const d = dim < 0 ? dim + rank : dim;
   if (!Number.isInteger(dim) || d < 0 || d >= rank) {
-    throw new RangeError(`[${op}] dim: got ${dim}, want ${rank === 0 ? 'a tensor with dimensions' : `${-rank}..${rank - 1}`}`);
+    throw new RangeError(
+      `[${op}] dim: got ${dim}, want ${rank === 0 ? 'a tensor with dimensions' : `${-rank}..${rank - 1}`}`,
+    );
   }
   return d;
 }
@@ -37,7 +39,8 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   return Array.from({ length: rank }, (_, i) => {
     const x = a[i - rank + a.length] ?? 1;
     const y = b[i - rank + b.length] ?? 1;
-    if (x !== y && x !== 1 && y !== 1) throw new RangeError(`[${op}] shapes do not broadcast: got ${show(a)} and ${show(b)}`);
+    if (x !== y && x !== 1 && y !== 1)
+      throw new RangeError(`[${op}] shapes do not broadcast: got ${show(a)} and ${show(b)}`);
     return x === 1 ? y : x;
   });
 }
