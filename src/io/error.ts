@@ -3,12 +3,17 @@ export class UserError extends Error {
   override name = 'UserError';
 }
 
-/** Runs `work`; an error that is not a UserError already (a library's own) becomes one that starts with `[where] what`. */
+/** `error` as a UserError that starts with `[where] what`; one that is a UserError already stays as it is. */
+export function asUserError(error: unknown, where: string, what: string): UserError {
+  if (error instanceof UserError) return error;
+  return new UserError(`[${where}] ${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+}
+
+/** Runs `work`; whatever it throws (a library's own error) becomes a UserError. */
 export async function explain<T>(where: string, what: string, work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof UserError) throw error;
-    throw new UserError(`[${where}] ${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw asUserError(error, where, what);
   }
 }

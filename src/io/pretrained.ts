@@ -55,7 +55,7 @@ async function load<M extends object>(
   const { config } = view;
   if (!config) throw new UserError(`[${name}] ${checkpoint.name} has no config.json: want it beside the weights`);
   const weights = new Weights(view.views, options.dtype ?? 'f32');
-  const model = build(weights, config);
+  const model = describe(checkpoint.name, () => build(weights, config));
   const unused = checkFit(checkpoint.name, weights.requests, {
     ...view,
     unexpected: [...view.unexpected, ...checkpoint.unexpected],
@@ -66,6 +66,16 @@ async function load<M extends object>(
     for (const t of weights.requests.wanted.values()) t.dispose();
   };
   return Object.assign(model, { config, device, unused, dispose, [Symbol.dispose]: dispose });
+}
+
+/** What a config makes impossible is the user's to know. */
+function describe<M>(where: string, build: () => M): M {
+  try {
+    return build();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new UserError(`[${where}] config.json describes no model: ${error.message}`);
+  }
 }
 
 const wrapped = new WeakMap<GPUDevice, Device>();

@@ -2,7 +2,10 @@
 import type { Shape } from '../tensor/shape.ts';
 import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
+import { UserError } from './error.ts';
 import type { TensorView } from './layouts/index.ts';
+
+const ENOUGH = 10_000; // missing tensors: a config with a wrong number of layers would go on for ever
 
 /** What a model asked for: tensors to fill, and everything that does not fit. */
 export type Requests = {
@@ -42,6 +45,8 @@ export class Weights {
     if (known && show(known.shape) === show(shape)) return known;
     const found = this.#views.get(path);
     if (!found) missing.push(path);
+    if (missing.length > ENOUGH)
+      throw new UserError(`[weights] more than ${ENOUGH} tensors are missing, ${path} the last`);
     else if (show(found.shape) !== show(shape))
       misshaped.push(`${path}: got ${show(found.shape)}, want ${show(shape)}`);
     const tensor = new Tensor({ shape: [...shape], dtype: this.#dtype });

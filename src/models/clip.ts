@@ -1,17 +1,11 @@
 // CLIP, Radford et al. 2021, arXiv:2103.00020. Reference: transformers CLIPModel; checkpoint keys are used unchanged.
 // B = batch, L = tokens, D = hidden_size, E = projection_dim.
-import { pretrained } from '../io/pretrained.ts';
+import { settings } from '../io/config.ts';
+import { type Config, pretrained } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
-import {
-  encoder,
-  type ImageInputs,
-  keyMask,
-  layerNorm,
-  linear,
-  patchEmbedding,
-  type TextInputs,
-  textEmbeddings,
-} from '../nn/index.ts';
+import { type ImageInputs, keyMask, patchEmbedding, type TextInputs, textEmbeddings } from '../nn/embeddings.ts';
+import { encoder } from '../nn/encoder.ts';
+import { layerNorm, linear } from '../nn/layers.ts';
 import { arange, concat } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -22,16 +16,13 @@ const TEXT = { ...SHARED, ...TEXT_SIZES, vocab_size: 49408, max_position_embeddi
 const VISION_SIZES = { hidden_size: 768, intermediate_size: 3072, num_attention_heads: 12 };
 const VISION = { ...SHARED, ...VISION_SIZES, image_size: 224, patch_size: 32, num_channels: 3 };
 
-type TextConfig = Partial<typeof TEXT>;
-type VisionConfig = Partial<typeof VISION>;
-
 /** Where each text ends: at its largest id where the config says 2 (all configs before transformers 4.31), else the first eos. */
 function endOfText(ids: Tensor, eos: number): Tensor {
   return (eos === 2 ? ids : ids.eq(eos).to('f32')).argmax(-1);
 }
 
-function clipText(w: Weights, config: TextConfig) {
-  const c = { ...TEXT, ...config };
+function clipText(w: Weights, ...configs: unknown[]) {
+  const c = settings('text_config', TEXT, ...configs);
   const embed = textEmbeddings(w.at('embeddings'), c);
   const layers = encoder(w.at('encoder'), c);
   const final_layer_norm = layerNorm(w.at('final_layer_norm'), c.hidden_size, c.layer_norm_eps);
@@ -46,8 +37,8 @@ function clipText(w: Weights, config: TextConfig) {
   return { forward, final_layer_norm, size: c.hidden_size };
 }
 
-function clipVision(w: Weights, config: VisionConfig) {
-  const c = { ...VISION, ...config };
+function clipVision(w: Weights, ...configs: unknown[]) {
+  const c = settings('vision_config', VISION, ...configs);
   const D = c.hidden_size;
   const patches = patchEmbedding(w.at('embeddings.patch_embedding'), c, { bias: false });
   const classEmbedding = w.get('embeddings.class_embedding', [D]);
@@ -66,18 +57,10 @@ function clipVision(w: Weights, config: VisionConfig) {
   return { forward, size: D };
 }
 
-type ClipConfig = {
-  projection_dim?: number;
-  text_config?: TextConfig;
-  text_config_dict?: TextConfig;
-  vision_config?: VisionConfig;
-  vision_config_dict?: VisionConfig;
-};
-
-function clip(w: Weights, c: ClipConfig) {
-  const text = clipText(w.at('text_model'), { ...c.text_config, ...c.text_config_dict });
-  const vision = clipVision(w.at('vision_model'), { ...c.vision_config, ...c.vision_config_dict });
-  const E = c.projection_dim ?? 512;
+function clip(w: Weights, config: Config) {
+  const text = clipText(w.at('text_model'), config.text_config, config.text_config_dict);
+  const vision = clipVision(w.at('vision_model'), config.vision_config, config.vision_config_dict);
+  const E = settings('config', { projection_dim: 512 }, config).projection_dim;
   const projectText = linear(w.at('text_projection'), text.size, E, { bias: false });
   const projectImage = linear(w.at('visual_projection'), vision.size, E, { bias: false });
   const logitScale = w.get('logit_scale', []);

@@ -1,41 +1,26 @@
 // SigLIP, Zhai et al. 2023, arXiv:2303.15343. Reference: transformers SiglipModel; checkpoint keys are used unchanged.
 // B = batch, L = tokens, D = hidden_size.
-import { pretrained } from '../io/pretrained.ts';
+import { settings } from '../io/config.ts';
+import { type Config, pretrained } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
-import {
-  encoder,
-  type ImageInputs,
-  keyMask,
-  layerNorm,
-  linear,
-  mlp,
-  multiheadAttention,
-  patchEmbedding,
-  type TextInputs,
-  textEmbeddings,
-} from '../nn/index.ts';
+import { multiheadAttention } from '../nn/attention.ts';
+import { type ImageInputs, keyMask, patchEmbedding, type TextInputs, textEmbeddings } from '../nn/embeddings.ts';
+import { encoder, mlp } from '../nn/encoder.ts';
+import { layerNorm, linear } from '../nn/layers.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** What transformers takes where a config is silent: base-patch16-224. */
 const SIZES = { hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12, num_attention_heads: 12 };
 const SHARED = { ...SIZES, hidden_act: 'gelu_pytorch_tanh', layer_norm_eps: 1e-6 };
-const TEXT = {
-  ...SHARED,
-  vocab_size: 32000,
-  max_position_embeddings: 64,
-  projection_size: undefined as number | undefined,
-};
+const TEXT = { ...SHARED, vocab_size: 32000, max_position_embeddings: 64, projection_size: 0 };
 const VISION = { ...SHARED, image_size: 224, patch_size: 16, num_channels: 3, vision_use_head: true };
 
-type TextConfig = Partial<typeof TEXT>;
-type VisionConfig = Partial<typeof VISION>;
-
-function siglipText(w: Weights, config: TextConfig) {
-  const c = { ...TEXT, ...config };
+function siglipText(w: Weights, config: unknown) {
+  const c = settings('text_config', TEXT, config);
   const embed = textEmbeddings(w.at('embeddings'), c);
   const layers = encoder(w.at('encoder'), c);
   const norm = layerNorm(w.at('final_layer_norm'), c.hidden_size, c.layer_norm_eps);
-  const head = linear(w.at('head'), c.hidden_size, c.projection_size ?? c.hidden_size);
+  const head = linear(w.at('head'), c.hidden_size, c.projection_size || c.hidden_size);
   /** Texts are padded to the full length and every position is seen; the last one is the summary. */
   const forward = ({ input_ids, attention_mask }: TextInputs) => {
     const hidden_states = layers(embed(input_ids), { attn_mask: keyMask(attention_mask) });
@@ -57,8 +42,8 @@ function poolingHead(w: Weights, c: typeof VISION) {
   };
 }
 
-function siglipVision(w: Weights, config: VisionConfig) {
-  const c = { ...VISION, ...config };
+function siglipVision(w: Weights, config: unknown) {
+  const c = settings('vision_config', VISION, config);
   const patches = patchEmbedding(w.at('embeddings.patch_embedding'), c, { bias: true });
   const count = Math.floor(c.image_size / c.patch_size) ** 2;
   const positions = w.get('embeddings.position_embedding.weight', [count, c.hidden_size]);
@@ -73,9 +58,9 @@ function siglipVision(w: Weights, config: VisionConfig) {
   return { forward };
 }
 
-function siglip(w: Weights, config: { text_config?: TextConfig; vision_config?: VisionConfig }) {
-  const text_model = siglipText(w.at('text_model'), config.text_config ?? {});
-  const vision_model = siglipVision(w.at('vision_model'), config.vision_config ?? {});
+function siglip(w: Weights, config: Config) {
+  const text_model = siglipText(w.at('text_model'), config.text_config);
+  const vision_model = siglipVision(w.at('vision_model'), config.vision_config);
   const [scale, bias] = [w.get('logit_scale', [1]), w.get('logit_bias', [1])];
   const get_text_features = (inputs: TextInputs) => text_model.forward(inputs).pooler_output; // [B, D], not normalised
   const get_image_features = (inputs: ImageInputs) => vision_model.forward(inputs).pooler_output!;

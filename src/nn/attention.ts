@@ -4,6 +4,10 @@ import { type AttentionOptions, scaled_dot_product_attention } from '../ops/atte
 import type { Tensor } from '../tensor/tensor.ts';
 import { linear } from './layers.ts';
 
+const checkHeads = (size: number, heads: number) => {
+  if (heads < 1 || size % heads !== 0) throw new RangeError(`[attention] heads: got ${heads} for a width of ${size}`);
+};
+
 /** [B, L, D] as heads [B, H, L, D/H]: a view. */
 export const splitHeads = (x: Tensor, heads: number): Tensor =>
   x.reshape([x.shape[0]!, x.shape[1]!, heads, -1]).transpose(1, 2);
@@ -18,12 +22,14 @@ export function multiHead(q: Tensor, k: Tensor, v: Tensor, heads: number, option
 
 /** q_proj, k_proj, v_proj, out_proj of transformers' encoders. */
 export function selfAttention(w: Weights, size: number, heads: number) {
+  checkHeads(size, heads);
   const [q, k, v, out] = ['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((name) => linear(w.at(name), size, size));
   return (x: Tensor, options?: AttentionOptions) => out!(multiHead(q!(x), k!(x), v!(x), heads, options));
 }
 
 /** torch.nn.MultiheadAttention: q, k and v are projected by parts of in_proj_weight [3 D, D]. */
 export function multiheadAttention(w: Weights, size: number, heads: number) {
+  checkHeads(size, heads);
   const weights = w.get('in_proj_weight', [3 * size, size]).split(size);
   const biases = w.get('in_proj_bias', [3 * size]).split(size);
   const out = linear(w.at('out_proj'), size, size);

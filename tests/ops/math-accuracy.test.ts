@@ -23,8 +23,10 @@ type Case = {
   special: readonly (readonly [x: number, y: number])[];
 };
 
-const odd = (limit: number): Case['special'] =>
-  [0, SUBNORMAL, 1e-40, nan].map((x) => [x, x] as const).concat([inf, HUGE, 10].map((x) => [x, limit]));
+const odd = (limit: number): Case['special'] => [
+  ...[0, -0, SUBNORMAL, -1e-40, nan].map((x) => [x, x] as const),
+  ...[inf, HUGE, 1e7].map((x) => [x, limit] as const),
+];
 
 const cases: Record<string, Case> = {
   exp: {
@@ -60,7 +62,7 @@ const cases: Record<string, Case> = {
     domain: [-(2 ** 17), 2 ** 17],
     span: 2 ** 17,
     symmetry: 'odd',
-    special: odd(nan).map(([x, y]) => [x, x === 10 ? Math.fround(Math.sin(10)) : y]),
+    special: odd(nan),
   },
   cos: {
     op: cos,
@@ -106,14 +108,16 @@ function inputs(span: number, seed: number): Float32Array {
   return x;
 }
 
-/** |got - want| in units of the last place of want; 0 where both are at most subnormal. */
+/** |got - want| in units of the last place of want; 0 where a subnormal number was flushed or passed through. */
 function error(got: number, want: number): number {
-  if (got === Math.fround(want) || (Math.abs(want) < NORMAL && Math.abs(got) <= NORMAL)) return 0;
+  if (Number.isNaN(got)) return inf;
+  if (got === Math.fround(want) || (Math.abs(want) < 2 * NORMAL && Math.abs(got - want) < NORMAL)) return 0;
   const exponent = Math.floor(Math.log2(Math.max(NORMAL, Math.abs(want))));
   return Math.abs(got - want) / 2 ** (exponent - 23);
 }
 
-describe.each(Object.entries(cases))('%s', (name, { op, reference, ulp, domain = [-inf, inf], span, symmetry, special }) => {
+describe.each(Object.entries(cases))('%s', (name, c) => {
+  const { op, reference, ulp, domain = [-inf, inf], span, symmetry, special } = c;
   const x = inputs(span, 1);
 
   it(`is within ${ulp} ulp`, async () => {
@@ -123,7 +127,7 @@ describe.each(Object.entries(cases))('%s', (name, { op, reference, ulp, domain =
       if (v < domain[0] || v > domain[1]) continue;
       const want = reference(v);
       const e = error(y[i]!, want);
-      if (!(e <= worst.error)) worst = { error: e, text: `${name}(${v}) is ${y[i]}, want ${want}` };
+      if (e > worst.error) worst = { error: e, text: `${name}(${v}) is ${y[i]}, want ${want}` };
     }
     expect(worst.error, worst.text).toBeLessThanOrEqual(ulp);
     expect(worst.error, 'no error at all: was this compared with itself?').toBeGreaterThan(0.5);
@@ -134,7 +138,8 @@ describe.each(Object.entries(cases))('%s', (name, { op, reference, ulp, domain =
     expect([...y]).toEqual(special.map(([, want]) => Math.fround(want)));
   });
 
-  it.runIf(symmetry)(`is ${symmetry}, bit by bit`, async () => {
+  if (!symmetry) return;
+  it(`is ${symmetry}, bit by bit`, async () => {
     const y = await op(tensor(x)).data();
     const half = x.length / 2;
     const sign = symmetry === 'odd' ? -1 : 1;

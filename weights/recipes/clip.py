@@ -22,8 +22,8 @@ from tokenizer import build
 SEED = 20240
 BATCH = 64
 MUON_LR, ADAM_LR = 0.02, 2e-3
-MASKED = 0.85  # the part of training that sees half of the patches
-PLAIN_FROM, PLAIN = 300, 0.6  # from this step on, this share of the pictures fills the frame on white
+MASKED = 0.9  # the part of training that sees half of the patches
+PLAIN = {0: 0.0, 300: 0.6, 500: 0.85}  # from a step on, the share of pictures that fill the frame on white
 HERE = Path(__file__).parent
 
 
@@ -63,14 +63,14 @@ def train(model, tokenizer, concepts, drawings, steps, checkpoint):
         rng.setstate(state['rng'])
         gen.set_state(state['gen'])
     for step in range(first, steps):
-        rate = min(1, (step + 1) / 50, (steps - step) / (0.6 * steps))
+        rate = min(1, (step + 1) / 50, (steps - step) / (0.375 * steps))
         for o, base in zip(optimisers, bases):
             for group in o.param_groups:
                 group['lr'] = base * rate
         # Every concept once a step: the first BATCH with a picture, the others as wrong answers only.
         order = rng.sample(range(len(concepts)), len(concepts))
         chosen = [drawings.pick(c, rng) for c in order[:BATCH]]
-        plain = PLAIN if step >= PLAIN_FROM else 0
+        plain = max(share for start, share in PLAIN.items() if step >= start)
         rgb, alpha, backgrounds, places = scenes(drawings.rgba[chosen], rng, gen, plain)
         blank = [None] * (len(order) - BATCH)
         texts = [caption(concepts[c], rng, b, p) for c, b, p in zip(order, backgrounds + blank, places + blank)]
@@ -114,7 +114,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('drawings', type=Path)
     parser.add_argument('out', type=Path)
-    parser.add_argument('--steps', type=int, default=1100)
+    parser.add_argument('--steps', type=int, default=800)
     parser.add_argument('--resume', type=Path)
     parser.add_argument('--score-only', action='store_true')
     parser.add_argument('--expected', type=Path, help='also write the answers on the shipped pictures to this file')

@@ -1,0 +1,33 @@
+// Settings of config.json, merged over what transformers takes where a config is silent.
+import { UserError } from './error.ts';
+
+type Setting = number | string | boolean | undefined;
+
+const kind = (value: unknown) => (value === null ? 'null' : Array.isArray(value) ? 'a list' : JSON.stringify(value));
+
+/**
+ * `defaults` with the values of `given` in their place; null counts as absent and other fields are left alone. Throws a
+ * UserError for a value of another type, or a size that is not a whole number of at least 0.
+ */
+export function settings<T extends Record<string, Setting>>(where: string, defaults: T, ...given: unknown[]): T {
+  const result: Record<string, Setting> = { ...defaults };
+  for (const config of given) {
+    if (config === undefined || config === null) continue;
+    if (typeof config !== 'object') throw new UserError(`[${where}] got ${kind(config)}, want an object`);
+    for (const name in defaults) {
+      const value = (config as Record<string, unknown>)[name];
+      if (value === undefined || value === null) continue;
+      const want = defaults[name] === undefined ? 'number' : typeof defaults[name];
+      const whole = defaults[name] === undefined || Number.isInteger(defaults[name]);
+      const fits =
+        typeof value === want &&
+        (want !== 'number' || (whole ? Number.isSafeInteger(value) && (value as number) >= 0 : (value as number) > 0));
+      if (!fits)
+        throw new UserError(
+          `[${where}] ${name}: got ${kind(value)}, want ${whole && want === 'number' ? 'a whole number' : `a ${want}`}`,
+        );
+      result[name] = value as Setting;
+    }
+  }
+  return result as T;
+}

@@ -1,0 +1,52 @@
+// The files of one case: in a folder on disk (Node, Bun, Deno), or fetched (a page or its worker).
+
+/** Where a case lies: the path of its folder, or its address and the names of its files. */
+export type Place = { path: string } | { url: string; names: string[] };
+
+export type CaseFiles = {
+  name: string;
+  /** What `from_pretrained` gets: the path of the folder, or the files as `<input webkitdirectory>` gives them. */
+  checkpoint: string | File[];
+  read(file: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
+};
+
+export async function openCase(place: Place): Promise<CaseFiles> {
+  if ('path' in place) return onDisk(place.path);
+  const name = decodeURIComponent(place.url.split('/').at(-1)!);
+  const fetched = place.names.map(async (file) => {
+    const response = await fetch(`${place.url}/${encodeURI(file)}`);
+    if (!response.ok) throw new Error(`[${name}] ${file}: got ${response.status} ${response.statusText}`);
+    return [file, new Uint8Array(await response.arrayBuffer())] as const;
+  });
+  return inMemory(name, await Promise.all(fetched));
+}
+
+function onDisk(path: string): CaseFiles {
+  return {
+    name: path.replace(/[\\/]+$/, '').split(/[\\/]/).at(-1)!,
+    checkpoint: path,
+    async read(file) {
+      const { readFile } = await import('node:fs/promises');
+      const found = await readFile(`${path}/${file}`).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT') throw error;
+      });
+      return found && new Uint8Array(found);
+    },
+  };
+}
+
+/** A case whose files are at hand: name and bytes. */
+export function inMemory(name: string, files: Iterable<readonly [string, Uint8Array<ArrayBuffer>]>): CaseFiles {
+  const all = new Map(files);
+  const checkpoint = [...all].map(([path, bytes]) => {
+    const file = new File([bytes], path.split('/').at(-1)!);
+    return Object.defineProperty(file, 'webkitRelativePath', { value: `${name}/${path}` });
+  });
+  return { name, checkpoint, read: async (file) => all.get(file) };
+}
+
+/** A file of JSON, or undefined where there is none. */
+export async function readJson<T>(files: CaseFiles, file: string): Promise<T | undefined> {
+  const bytes = await files.read(file);
+  return bytes && (JSON.parse(new TextDecoder().decode(bytes)) as T);
+}

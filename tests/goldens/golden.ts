@@ -1,0 +1,78 @@
+// What a case was run on and what came out: golden.json with golden.safetensors, and cases.json of a tokenizer.
+import { readHeader } from '../../src/io/safetensors.ts';
+import { fromBytes } from '../../src/io/source.ts';
+import { type CaseFiles, readJson } from './files.ts';
+
+/** Elements in row-major order. */
+export type Values = { shape: readonly number[]; data: Float32Array | Int32Array | Uint32Array | Uint8Array };
+/** A float or integer array, a text, or a list of texts. */
+export type Value = Values | string | string[];
+
+/** `value`: what a text file states. Without it the output is a tensor of golden.safetensors. */
+export type Wanted = { f32_error: number; scale: number; value?: Value };
+export type Call = {
+  name: string;
+  /** Of the class; several, separated by commas, were called one after the other. */
+  method: string;
+  inputs: string[];
+  args: Record<string, unknown>;
+  outputs: Record<string, Wanted>;
+};
+export type Golden = { class: string; calls: Call[] };
+
+/** The calls of a case. A tokenizer's are `text` for each text, and for each batch what its name says: `longest`, `max_length`. */
+export async function readGolden(files: CaseFiles): Promise<Golden> {
+  const golden = await readJson<Golden>(files, 'golden.json');
+  if (!golden) throw new Error(`[${files.name}] no golden.json`);
+  const texts = await readJson<TextCases>(files, 'cases.json');
+  return { class: golden.class, calls: [...golden.calls, ...(texts ? textCalls(texts) : [])] };
+}
+
+type Texts = Record<string, unknown>;
+type TextCases = { cases?: Texts[]; batch?: Record<string, Texts> };
+
+function textCalls({ cases = [], batch = {} }: TextCases): Call[] {
+  const call = (name: string, method: string, args: Record<string, unknown>, results: Texts): Call => {
+    const outputs = Object.entries(results).map(([output, got]) => [output, { f32_error: 0, scale: 0, value: toValue(got) }]);
+    return { name, method, inputs: [], args, outputs: Object.fromEntries(outputs) };
+  };
+  const single = cases.map(({ text, ...results }, i) => call(`cases.${i}`, 'text', { text }, results));
+  const batches = Object.entries(batch).map(([name, { texts, ...results }]) => {
+    const [, method = name, length] = /^(.+?)(?:_(\d+))?$/.exec(name) ?? [];
+    return call(`batch.${name}`, method, { texts, ...(length && { length: Number(length) }) }, results);
+  });
+  return [...single, ...batches];
+}
+
+/** Integers, nested or not, as an array; texts as they are; anything else as its JSON, which nothing equals by chance. */
+function toValue(json: unknown): Value {
+  if (typeof json === 'string') return json;
+  const items = Array.isArray(json) ? json.flat(Number.POSITIVE_INFINITY) : [];
+  if (!Array.isArray(json)) return JSON.stringify(json);
+  if (items.length > 0 && items.every((item) => typeof item === 'string')) return items;
+  if (items.every((item) => Number.isInteger(item))) return integers(json);
+  return JSON.stringify(json);
+}
+
+/** A list of integers [n], or a list of lists of equal length [b, n]. */
+export function integers(list: readonly (number | readonly number[])[]): Values {
+  const data = Int32Array.from(list.flat());
+  const isFlat = list.every((item) => typeof item === 'number');
+  return { shape: isFlat ? [list.length] : [list.length, data.length / list.length], data };
+}
+
+const ARRAYS = { F32: Float32Array, I32: Int32Array, U8: Uint8Array, BOOL: Uint8Array } as const;
+
+/** Reads `<call>/in/<argument>` and `<call>/out/<name>`; a name that is not there is undefined. */
+export async function readTensors(files: CaseFiles): Promise<(name: string) => Values | undefined> {
+  const bytes = await files.read('golden.safetensors');
+  if (!bytes) return () => undefined;
+  const { tensors } = await readHeader(fromBytes(bytes, 'golden.safetensors'));
+  return (name) => {
+    const info = tensors.get(name);
+    if (!info) return undefined;
+    const Typed = ARRAYS[info.dtype as keyof typeof ARRAYS];
+    if (!Typed) throw new Error(`[golden.safetensors] ${name} is ${info.dtype}: want one of ${Object.keys(ARRAYS).join(' ')}`);
+    return { shape: info.shape, data: new Typed(bytes.slice(info.begin, info.end).buffer) };
+  };
+}

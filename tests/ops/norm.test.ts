@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest';
+import { tensor } from '../../src/index.ts';
+import * as ref from '../reference.ts';
+import { expectClose, randomNd, testOp, upload } from './harness.ts';
+
+const NORMED = { all: 2 ** -20, from: 'mean and variance in f32, each a sum of products; relative to the largest' };
+const shapes = (...parameters: 1[]) => [[5, 7], [1, 4], [2, 3, 64], [3, 129]].map((x) => [x, ...parameters.map(() => x.slice(-1))]);
+
+testOp('layer_norm', {
+  op: (x, w, b) => x.layer_norm(w, b),
+  reference: (x, w, b) => ref.layer_norm(x, w, b),
+  inputs: shapes(1, 1),
+  tolerance: NORMED,
+  grad: [[3, 5], [5], [5]],
+});
+testOp('layer_norm without weights', {
+  op: (x) => x.layer_norm(undefined, undefined, 1e-2),
+  reference: (x) => ref.layer_norm(x, undefined, undefined, 1e-2),
+  inputs: [[[5, 7]], [[1, 1]], [[4, 8]]],
+  tolerance: NORMED,
+  layouts: ['plain'],
+  grad: [[3, 5]],
+});
+testOp('rms_norm', {
+  op: (x, w) => x.rms_norm(w),
+  reference: (x, w) => ref.rms_norm(x, w),
+  inputs: shapes(1),
+  tolerance: NORMED,
+  grad: [[3, 5], [5]],
+});
+testOp('normalize', {
+  op: (x) => x.normalize(),
+  reference: (x) => ref.normalize(x),
+  inputs: shapes(),
+  tolerance: { all: 2 ** -20, from: 'a sum of squares, a root and a division' },
+  dtypes: ['f32'],
+  grad: [[3, 5]],
+});
+testOp('normalize another dimension', {
+  op: (x) => x.normalize(0, 3),
+  reference: (x) => ref.normalize(x, 0, 3),
+  inputs: [[[3, 7]]],
+  tolerance: NORMED,
+  dtypes: ['f32'],
+  layouts: ['plain'],
+});
+
+describe('norms', () => {
+  it('keep small differences beside a large mean', async () => {
+    const x = ref.nd([2, 64], ([r, c]) => 1000 + r! + (c! % 8) / 8);
+    await expectClose(upload(x).layer_norm(), ref.layer_norm(x), { all: 2 ** -12, from: 'x itself has 2^-14 at 1000' });
+  });
+  it('of rows longer than a segment', async () => {
+    const x = randomNd([2, 4100], 1);
+    await expectClose(upload(x).layer_norm(), ref.layer_norm(x), NORMED);
+    await expectClose(upload(x).rms_norm(), ref.rms_norm(x), NORMED);
+  });
+  it('of zeros are zeros', async () => {
+    const x = tensor([[0, 0, 0]]);
+    const zeros = Float32Array.of(0, 0, 0);
+    expect(await x.layer_norm().data()).toEqual(zeros);
+    expect(await x.rms_norm().data()).toEqual(zeros);
+    expect(await x.normalize().data()).toEqual(zeros);
+  });
+});
