@@ -12,6 +12,7 @@ const TILE_M: u32 = 16u;       // rows of a tile: 1, 2, 4, 8 or 16
 const TILE_N: u32 = 1u;        // quads of columns of a lane: 1, 2 or 4
 const SEGMENT: u32 = 128u;     // terms of one partial sum: part of the result, not a choice of speed
 const K_TAIL: bool = true;     // k % 4 may not be 0
+const N_TAIL: bool = true;     // n % 4 may not be 0
 
 // Batch is outer x inner; each operand has its own strides, in elements, and 0 repeats it.
 struct Params {
@@ -35,29 +36,25 @@ fn y_put(i: u32, v: vec4f) { for (var j = 0u; j < 4u; j++) { y[i + j] = v[j]; } 
 
 fn epilogue(v: vec4f, i: u32) -> vec4f { return v; }
 
-// a[k..k+3] of one row. Swapped in where a_k is 1: a_four_quad
-fn a_four(i: u32) -> vec4f {
+// a[k..k+3] of one row. a_four_strided takes its place where a_k is not 1.
+fn a_four(i: u32) -> vec4f { return a_quad(i); }
+fn a_four_strided(i: u32) -> vec4f {
   return vec4f(a_at(i), a_at(i + p.a_k), a_at(i + 2u * p.a_k), a_at(i + 3u * p.a_k));
 }
-fn a_four_quad(i: u32) -> vec4f { return a_quad(i); }
 
-// w[k..k+3, n..n+3], a column of the matrix for each k. Swapped in where w_k is 1 (torch's [out, in]): w_block_nk; where w_n is 1: w_block_kn
+// w[k..k+3, n..n+3], a column of the matrix for each k: for w_k = 1 (torch's [out, in]), for w_n = 1, for any strides.
 fn w_block(i: u32) -> mat4x4f {
-  return mat4x4f(w_four(i), w_four(i + p.w_k), w_four(i + 2u * p.w_k), w_four(i + 3u * p.w_k));
-}
-fn w_four(i: u32) -> vec4f {
-  return vec4f(w_at(i), w_at(i + p.w_n), w_at(i + 2u * p.w_n), w_at(i + 3u * p.w_n));
-}
-fn w_block_nk(i: u32) -> mat4x4f {
   return transpose(mat4x4f(w_quad(i), w_quad(i + p.w_n), w_quad(i + 2u * p.w_n), w_quad(i + 3u * p.w_n)));
 }
 fn w_block_kn(i: u32) -> mat4x4f {
   return mat4x4f(w_quad(i), w_quad(i + p.w_k), w_quad(i + 2u * p.w_k), w_quad(i + 3u * p.w_k));
 }
-
-// y[at..at+3] = v, in columns n..n+3. Swapped in where p.n % 4 is 0: store_quad
-fn store(at: u32, n: u32, v: vec4f) { for (var j = 0u; j < min(4u, p.n - n); j++) { y_set(at + j, v[j]); } }
-fn store_quad(at: u32, n: u32, v: vec4f) { y_put(at, v); }
+fn w_block_strided(i: u32) -> mat4x4f {
+  return mat4x4f(w_four(i), w_four(i + p.w_k), w_four(i + 2u * p.w_k), w_four(i + 3u * p.w_k));
+}
+fn w_four(i: u32) -> vec4f {
+  return vec4f(w_at(i), w_at(i + p.w_n), w_at(i + 2u * p.w_n), w_at(i + 3u * p.w_n));
+}
 
 // 1, 2, 3 where there are as many quads, else an index in range for lines that TILE_N drops
 const Q1: u32 = min(1u, TILE_N - 1u);
@@ -79,8 +76,9 @@ fn load_a(i: u32, k: u32) -> vec4f {
 fn load_quad(i: u32, k: u32) -> mat4x4f {
   let v = w_block(i + k * p.w_k);
   if (!K_TAIL) { return v; }
-  let zero = vec4f(0.0);
-  return mat4x4f(v[0], select(zero, v[1], k + 1u < p.k), select(zero, v[2], k + 2u < p.k), select(zero, v[3], k + 3u < p.k));
+  let z = vec4f(0.0);
+  let more = vec3u(k + 1u, k + 2u, k + 3u) < vec3u(p.k);
+  return mat4x4f(v[0], select(z, v[1], more.x), select(z, v[2], more.y), select(z, v[3], more.z));
 }
 
 fn load_w(i: u32, k: u32) -> Block {
@@ -156,7 +154,9 @@ fn add_tiles(t: ptr<function, Tile>, c: ptr<function, Tile>) {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(subgroup_invocation_id) lane: u32,
+) {
   let tiles_m = (p.m + TILE_M - 1u) / TILE_M;
   let tiles_n = (p.n + 4u * TILE_N * LANES - 1u) / (4u * TILE_N * LANES);
   let group = wid.x + wid.y * num.x;
@@ -195,6 +195,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, 
     let m = row + i / TILE_N;
     let n = col + 4u * LANES * (i % TILE_N);
     if (m >= p.m || n >= p.n) { continue; }
-    store(y_base + m * p.y_m + n, n, epilogue(total[i / TILE_N][i % TILE_N], (b * p.m + m) * p.n + n));
+    let v = epilogue(total[i / TILE_N][i % TILE_N], (b * p.m + m) * p.n + n);
+    let at = y_base + m * p.y_m + n;
+    if (N_TAIL && n + 4u > p.n) {
+      for (var j = 0u; j < p.n - n; j++) { y_set(at + j, v[j]); }
+    } else {
+      y_put(at, v);
+    }
   }
 }

@@ -1,8 +1,8 @@
-// y[b, m, n] = epilogue(sum over k of a[b, m, k] * w[b, k, n]): registers only, no workgroup memory, no subgroups, no barrier.
-// The order of summation is canonical (docs/summation.md): k is cut into segments, each summed in ascending order into an
-// accumulator that starts at 0; the sums of the segments are added in order. Every tile, and matmul-broadcast.wgsl, agrees.
-// Grid: one workgroup per batch entry, WORKGROUP_N * TILE_N quads of columns and WORKGROUP_M * TILE_M rows, rows fastest.
-// A thread owns TILE_M adjacent rows and the quads x, x + WORKGROUP_N, ... so that neighbours read neighbouring columns.
+// y[b, m, n] = epilogue(sum over k of a[b, m, k] * w[b, k, n]), in registers: no subgroups, no workgroup memory.
+// The order of summation is canonical (docs/summation.md): k is cut into segments, each summed in ascending order into
+// an accumulator that starts at 0, and their sums are added in order. matmul-broadcast.wgsl and every tile agree.
+// Grid: a workgroup for each batch entry, WORKGROUP_N * TILE_N quads of columns and WORKGROUP_M * TILE_M rows, rows
+// fastest. A thread owns TILE_M adjacent rows and the quads x, x + WORKGROUP_N, ...: neighbours read neighbours.
 
 alias A = f32;                 // storage of a: f32, or packed f16
 alias W = f32;                 // storage of w
@@ -13,6 +13,7 @@ const TILE_M: u32 = 16u;       // rows of a thread: 1, 2, 4, 8 or 16
 const TILE_N: u32 = 1u;        // quads of columns of a thread: 1, 2 or 4
 const SEGMENT: u32 = 128u;     // terms of one partial sum: part of the result, not a choice of speed
 const K_TAIL: bool = true;     // k % 4 may not be 0
+const N_TAIL: bool = true;     // n % 4 may not be 0
 
 // Batch is outer x inner; each operand has its own strides, in elements, and 0 repeats it.
 struct Params {
@@ -36,29 +37,25 @@ fn y_put(i: u32, v: vec4f) { for (var j = 0u; j < 4u; j++) { y[i + j] = v[j]; } 
 
 fn epilogue(v: vec4f, i: u32) -> vec4f { return v; }
 
-// a[k..k+3] of one row. Swapped in where a_k is 1: a_four_quad
-fn a_four(i: u32) -> vec4f {
+// a[k..k+3] of one row. a_four_strided takes its place where a_k is not 1.
+fn a_four(i: u32) -> vec4f { return a_quad(i); }
+fn a_four_strided(i: u32) -> vec4f {
   return vec4f(a_at(i), a_at(i + p.a_k), a_at(i + 2u * p.a_k), a_at(i + 3u * p.a_k));
 }
-fn a_four_quad(i: u32) -> vec4f { return a_quad(i); }
 
-// w[k..k+3, n..n+3], a column of the matrix for each k. Swapped in where w_k is 1 (torch's [out, in]): w_block_nk; where w_n is 1: w_block_kn
+// w[k..k+3, n..n+3], a column of the matrix for each k: for w_k = 1 (torch's [out, in]), for w_n = 1, for any strides.
 fn w_block(i: u32) -> mat4x4f {
-  return mat4x4f(w_four(i), w_four(i + p.w_k), w_four(i + 2u * p.w_k), w_four(i + 3u * p.w_k));
-}
-fn w_four(i: u32) -> vec4f {
-  return vec4f(w_at(i), w_at(i + p.w_n), w_at(i + 2u * p.w_n), w_at(i + 3u * p.w_n));
-}
-fn w_block_nk(i: u32) -> mat4x4f {
   return transpose(mat4x4f(w_quad(i), w_quad(i + p.w_n), w_quad(i + 2u * p.w_n), w_quad(i + 3u * p.w_n)));
 }
 fn w_block_kn(i: u32) -> mat4x4f {
   return mat4x4f(w_quad(i), w_quad(i + p.w_k), w_quad(i + 2u * p.w_k), w_quad(i + 3u * p.w_k));
 }
-
-// y[at..at+3] = v, in columns n..n+3. Swapped in where p.n % 4 is 0: store_quad
-fn store(at: u32, n: u32, v: vec4f) { for (var j = 0u; j < min(4u, p.n - n); j++) { y_set(at + j, v[j]); } }
-fn store_quad(at: u32, n: u32, v: vec4f) { y_put(at, v); }
+fn w_block_strided(i: u32) -> mat4x4f {
+  return mat4x4f(w_four(i), w_four(i + p.w_k), w_four(i + 2u * p.w_k), w_four(i + 3u * p.w_k));
+}
+fn w_four(i: u32) -> vec4f {
+  return vec4f(w_at(i), w_at(i + p.w_n), w_at(i + 2u * p.w_n), w_at(i + 3u * p.w_n));
+}
 
 // 1, 2, 3 where there are as many quads, else an index in range for lines that TILE_N drops
 const Q1: u32 = min(1u, TILE_N - 1u);
@@ -80,8 +77,9 @@ fn load_a(i: u32, k: u32) -> vec4f {
 fn load_quad(i: u32, k: u32) -> mat4x4f {
   let v = w_block(i + k * p.w_k);
   if (!K_TAIL) { return v; }
-  let zero = vec4f(0.0);
-  return mat4x4f(v[0], select(zero, v[1], k + 1u < p.k), select(zero, v[2], k + 2u < p.k), select(zero, v[3], k + 3u < p.k));
+  let z = vec4f(0.0);
+  let more = vec3u(k + 1u, k + 2u, k + 3u) < vec3u(p.k);
+  return mat4x4f(v[0], select(z, v[1], more.x), select(z, v[2], more.y), select(z, v[3], more.z));
 }
 
 fn load_w(i: u32, k: u32) -> Block {
@@ -158,7 +156,9 @@ fn add_tiles(t: ptr<function, Tile>, c: ptr<function, Tile>) {
 }
 
 @compute @workgroup_size(WORKGROUP_N, WORKGROUP_M)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_id) lid: vec3u) {
+fn main(
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_id) lid: vec3u,
+) {
   let rows = WORKGROUP_M * TILE_M;
   let tiles_m = (p.m + rows - 1u) / rows;
   let tiles_n = (p.n + 4u * WORKGROUP_N * TILE_N - 1u) / (4u * WORKGROUP_N * TILE_N);
@@ -187,6 +187,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, 
     let m = row + i / TILE_N;
     let n = col + 4u * WORKGROUP_N * (i % TILE_N);
     if (m >= p.m || n >= p.n) { continue; }
-    store(y_base + m * p.y_m + n, n, epilogue(total[i / TILE_N][i % TILE_N], (b * p.m + m) * p.n + n));
+    let v = epilogue(total[i / TILE_N][i % TILE_N], (b * p.m + m) * p.n + n);
+    let at = y_base + m * p.y_m + n;
+    if (N_TAIL && n + 4u > p.n) {
+      for (var j = 0u; j < p.n - n; j++) { y_set(at + j, v[j]); }
+    } else {
+      y_put(at, v);
+    }
   }
 }

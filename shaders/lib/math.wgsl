@@ -19,7 +19,7 @@ fn magnitude_(x: V) -> VI {
 
 // y with the sign of x.
 fn copysign_(y: V, x: V) -> V {
-  return bitcast<V>(magnitude_(y) | (bitcast<VI>(x) & VI(-0x7fffffff - 1)));
+  return bitcast<V>(magnitude_(y) | (bitcast<VI>(x) & VI(-0x80000000)));
 }
 
 // x itself where it is NaN or |x| < tiny (given by its bits), else y.
@@ -162,7 +162,7 @@ fn sin_turned_(x: V, turn: i32) -> V {
 }
 
 fn sin_(x: V) -> V {
-  let y = bitcast<VI>(sin_turned_(abs(x), 0)) ^ (bitcast<VI>(x) & VI(-0x7fffffff - 1));
+  let y = bitcast<VI>(sin_turned_(abs(x), 0)) ^ (bitcast<VI>(x) & VI(-0x80000000));
   return unless_tiny_(bitcast<V>(y), x, 0x39800000u);
 }
 
@@ -178,7 +178,7 @@ fn tanh_(x: V) -> V {
 
 // 1 / (1 + e^-x); for x < 0 as e^x / (1 + e^x).
 fn sigmoid_(x: V) -> V {
-  let a = bitcast<V>(bitcast<VI>(x) | VI(-0x7fffffff - 1)); // -|x|
+  let a = bitcast<V>(bitcast<VI>(x) | VI(-0x80000000)); // -|x|
   let e = select(exp_core_(a), V(0.0), a < V(-87.33654));
   let y = minus_rcp_(fma(e, V(0.5), V(0.5))) * V(-0.5);
   return unless_tiny_(y * select(V(1.0), e, bitcast<VI>(x) < VI(0)), x, 0u);

@@ -32,12 +32,12 @@ fn f16_pack(v: vec4f) -> vec2u {
   return vec2u(pack2x16float(safe.xy), pack2x16float(safe.zw)) | special.xz | (special.yw << vec2u(16u));
 }
 fn f16_at(i: u32) -> f32 { return unpack2x16float(src_f16[i >> 1u])[i & 1u]; }
-fn f16_quad(i: u32) -> vec4f {
-  let h = i >> 1u;
-  let a = unpack2x16float(src_f16[h]);
-  let b = unpack2x16float(src_f16[h + 1u]);
-  let c = unpack2x16float(src_f16[h + (i & 1u) * 2u]);
-  return select(vec4f(a, b), vec4f(a.y, b, c.x), (i & 1u) == 1u);
+fn f16_quad(i: u32) -> vec4f { // no local here may have the name of a binding
+  let word = i >> 1u;
+  let one = unpack2x16float(src_f16[word]);
+  let two = unpack2x16float(src_f16[word + 1u]);
+  let three = unpack2x16float(src_f16[word + (i & 1u) * 2u]);
+  return select(vec4f(one, two), vec4f(one.y, two, three.x), (i & 1u) == 1u);
 }
 fn f16x4_at(i: u32) -> f32 {
   let q = src_f16x4[i >> 2u];

@@ -8,7 +8,9 @@ export function charsmap(base64: string): (text: string) => string {
   const view = new DataView(bytes.buffer);
   const size = bytes.length >= 4 ? view.getUint32(0, true) : Infinity;
   if (size % 4 !== 0 || 4 + size > bytes.length) {
-    throw new UserError(`[tokenizer.json] damaged precompiled_charsmap: got ${bytes.length} bytes. Get the file again.`);
+    throw new UserError(
+      `[tokenizer.json] damaged precompiled_charsmap: got ${bytes.length} bytes. Get the file again.`,
+    );
   }
   const units = Uint32Array.from({ length: size / 4 }, (_, i) => view.getUint32(4 + 4 * i, true));
   const texts = bytes.subarray(4 + size);

@@ -109,16 +109,22 @@ export function chooseWeights(files: readonly string[], where: string, variant?:
   const rest = [...indexes, ...whole].filter((name) => !variant || name.includes(`.${variant}.`));
   if (rest.length === 1) return rest[0]!;
   if (rest.length > 1) {
-    throw new UserError(`[${where}] several weight files: ${few(rest)}. Give the one you mean, as a file or by its variant.`);
+    throw new UserError(
+      `[${where}] several weight files: ${few(rest)}. Give the one you mean, as a file or by its variant.`,
+    );
   }
   const shards = files.filter((name) => SHARD.test(name));
   if (shards.length > 0) {
-    throw new UserError(`[${where}] shards without an index: got ${few(shards)}, want model.safetensors.index.json too`);
+    throw new UserError(
+      `[${where}] shards without an index: got ${few(shards)}, want model.safetensors.index.json too`,
+    );
   }
   const pickles = files.filter((name) => PICKLES.test(name));
   if (pickles.length > 0) throw new UserError(`[${where}] only ${few(pickles)}: ${NOT_WEIGHTS['a zip archive']}`);
   if (has.has('model_index.json')) {
-    throw new UserError(`[${where}] a diffusers pipeline, not one model: want one of its folders (unet, vae, text_encoder)`);
+    throw new UserError(
+      `[${where}] a diffusers pipeline, not one model: want one of its folders (unet, vae, text_encoder)`,
+    );
   }
   const wanted = variant ? `weights of variant ${variant}` : 'model.safetensors or another .safetensors file';
   throw new UserError(`[${where}] no weights: got ${files.length ? few(files) : 'no files'}, want ${wanted}`);

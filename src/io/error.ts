@@ -6,7 +6,9 @@ export class UserError extends Error {
 /** `error` as a UserError that starts with `[where] what`; one that is a UserError already stays as it is. */
 export function asUserError(error: unknown, where: string, what: string): UserError {
   if (error instanceof UserError) return error;
-  return new UserError(`[${where}] ${what}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  return new UserError(`[${where}] ${what}: ${error instanceof Error ? error.message : String(error)}`, {
+    cause: error,
+  });
 }
 
 /** Runs `work`; whatever it throws (a library's own error) becomes a UserError. */

@@ -22,11 +22,18 @@ function readTexture(bitmap: ImageBitmap): Uint8Array {
   const gl = new OffscreenCanvas(1, 1).getContext('webgl2');
   if (!gl) throw new Error('transparent WebP pictures need WebGL in a page. Save it as PNG.');
   const limit = gl.getParameter(gl.MAX_TEXTURE_SIZE) as number;
-  if (Math.max(width, height) > limit) throw new Error(`transparent WebP: got ${width} x ${height}, want at most ${limit}`);
+  if (Math.max(width, height) > limit)
+    throw new Error(`transparent WebP: got ${width} x ${height}, want at most ${limit}`);
   gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
   gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
   gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
-  gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, gl.getParameter(gl.TEXTURE_BINDING_2D), 0);
+  gl.framebufferTexture2D(
+    gl.FRAMEBUFFER,
+    gl.COLOR_ATTACHMENT0,
+    gl.TEXTURE_2D,
+    gl.getParameter(gl.TEXTURE_BINDING_2D),
+    0,
+  );
   const data = new Uint8Array(width * height * 4);
   gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
   gl.getExtension('WEBGL_lose_context')?.loseContext();

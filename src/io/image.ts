@@ -17,7 +17,8 @@ export const MAX_PIXELS = 100_000_000;
 /** Pixels of a PNG, JPEG or WebP file, found by its first bytes. Anything else is a UserError that says what it is. */
 export async function decodeImage(file: Uint8Array | Blob, options: DecodeOptions = {}): Promise<Pixels> {
   const name = options.name ?? (file as Partial<File>).name ?? 'image';
-  const bytes = file instanceof Uint8Array ? file : new Uint8Array(await explain(name, 'cannot be read', () => file.arrayBuffer()));
+  const bytes =
+    file instanceof Uint8Array ? file : new Uint8Array(await explain(name, 'cannot be read', () => file.arrayBuffer()));
   const kind = sniff(bytes);
   if (kind === 'a PNG picture') {
     checkSize(name, readPngSize(bytes, name));
@@ -34,14 +35,18 @@ export async function decodeImage(file: Uint8Array | Blob, options: DecodeOption
     checkSize(name, info);
     return decode('webp', bytes, info, name);
   }
-  throw new UserError(`[${name}] cannot be read as a picture: this is ${kind ?? 'no known file type'}, want PNG, JPEG or WebP`);
+  throw new UserError(
+    `[${name}] cannot be read as a picture: this is ${kind ?? 'no known file type'}, want PNG, JPEG or WebP`,
+  );
 }
 
 type Size = { width: number; height: number };
 
 function checkSize(name: string, { width, height }: Size): void {
   if (width * height <= MAX_PIXELS) return;
-  throw new UserError(`[${name}] the picture is too large: got ${width} x ${height}, want at most ${MAX_PIXELS / 1e6} megapixels`);
+  throw new UserError(
+    `[${name}] the picture is too large: got ${width} x ${height}, want at most ${MAX_PIXELS / 1e6} megapixels`,
+  );
 }
 
 function readPngSize(bytes: Uint8Array, name: string): Size {
@@ -60,7 +65,12 @@ async function decodeJpeg(bytes: Uint8Array, info: JpegInfo, name: string): Prom
   return decode('jpeg', plain, { ...info, alpha: false }, name);
 }
 
-async function decode(kind: 'jpeg' | 'webp', bytes: Uint8Array, info: Size & { alpha: boolean }, name: string): Promise<Pixels> {
+async function decode(
+  kind: 'jpeg' | 'webp',
+  bytes: Uint8Array,
+  info: Size & { alpha: boolean },
+  name: string,
+): Promise<Pixels> {
   const image = await explain(name, `the ${kind.toUpperCase()} picture cannot be decoded`, async () => {
     // Deno and Bun have `process` too; a page has not.
     const { decodeWith } = globalThis.process?.versions?.node
@@ -69,7 +79,9 @@ async function decode(kind: 'jpeg' | 'webp', bytes: Uint8Array, info: Size & { a
     return decodeWith(kind, bytes, info.alpha);
   });
   if (image.width === info.width && image.height === info.height) return image;
-  throw new UserError(`[${name}] damaged picture: got ${image.width} x ${image.height}, want ${info.width} x ${info.height}`);
+  throw new UserError(
+    `[${name}] damaged picture: got ${image.width} x ${image.height}, want ${info.width} x ${info.height}`,
+  );
 }
 
 /** Size and kind from the container (https://developers.google.com/speed/webp/docs/riff_container). */

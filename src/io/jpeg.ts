@@ -13,14 +13,16 @@ export function readJpeg(bytes: Uint8Array, name: string): JpegInfo {
   let found: { at: number; value: number } | undefined;
   for (let at = 2; ; ) {
     at = nextMarker(bytes, at);
-    if (at + 4 > bytes.length && bytes[at + 1] !== EOI) throw new UserError(`[${name}] the JPEG is cut off. Get the file again.`);
+    if (at + 4 > bytes.length && bytes[at + 1] !== EOI)
+      throw new UserError(`[${name}] the JPEG is cut off. Get the file again.`);
     const marker = bytes[at + 1]!;
     if (marker === EOI) break;
     const isFrame = marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
     if (isFrame && at + 10 <= bytes.length) {
       const [bits, parts] = [bytes[at + 4]!, bytes[at + 9]!];
       if (bits !== 8) throw new UserError(`[${name}] a JPEG with ${bits} bits per colour: want 8. Save it as PNG.`);
-      if (parts !== 1 && parts !== 3) throw new UserError(`[${name}] a JPEG in print colours (CMYK): want RGB. Convert it.`);
+      if (parts !== 1 && parts !== 3)
+        throw new UserError(`[${name}] a JPEG in print colours (CMYK): want RGB. Convert it.`);
       size ??= { height: view.getUint16(at + 5), width: view.getUint16(at + 7) };
     }
     if (marker === APP1) found ??= findOrientation(bytes.subarray(0, at + 2 + view.getUint16(at + 2)), at + 4);
@@ -28,7 +30,8 @@ export function readJpeg(bytes: Uint8Array, name: string): JpegInfo {
     at += marker === SOI ? 2 : 2 + view.getUint16(at + 2);
     if (marker === SOS && !size) break;
   }
-  if (!size || size.width === 0 || size.height === 0) throw new UserError(`[${name}] damaged JPEG: no size. Get the file again.`);
+  if (!size || size.width === 0 || size.height === 0)
+    throw new UserError(`[${name}] damaged JPEG: no size. Get the file again.`);
   return { ...size, orientation: found?.value ?? 1, orientationAt: found?.at };
 }
 

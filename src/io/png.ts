@@ -9,7 +9,15 @@ const SAMPLES: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 const DEPTHS: Record<number, number[]> = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] };
 const [PALETTE, GREY, RGB] = [3, 0, 2];
 /** Adam7: first column, first row, column step, row step of each pass. */
-const ADAM7 = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]] as const;
+const ADAM7 = [
+  [0, 0, 8, 8],
+  [4, 0, 8, 8],
+  [0, 4, 4, 8],
+  [2, 0, 4, 4],
+  [0, 2, 2, 4],
+  [1, 0, 2, 2],
+  [0, 1, 1, 2],
+] as const;
 
 type Chunks = { header: DataView; palette?: Uint8Array; transparent?: Uint8Array; data: Uint8Array<ArrayBuffer>[] };
 type Layout = { width: number; height: number; depth: number; type: number; samples: number; interlaced: boolean };
@@ -25,13 +33,23 @@ export async function decodePng(file: Uint8Array, name = 'png'): Promise<Pixels>
   const chunks = readChunks(file, fail);
   const layout = readLayout(chunks.header, fail);
   const bits = layout.depth * layout.samples;
-  const passes = (layout.interlaced ? ADAM7 : [[0, 0, 1, 1] as const]).map(([x, y, dx, dy]) => ({
-    x, y, dx, dy,
-    width: Math.ceil((layout.width - x) / dx),
-    height: Math.ceil((layout.height - y) / dy),
-  })).filter((pass) => pass.width > 0 && pass.height > 0);
+  const passes = (layout.interlaced ? ADAM7 : [[0, 0, 1, 1] as const])
+    .map(([x, y, dx, dy]) => ({
+      x,
+      y,
+      dx,
+      dy,
+      width: Math.ceil((layout.width - x) / dx),
+      height: Math.ceil((layout.height - y) / dy),
+    }))
+    .filter((pass) => pass.width > 0 && pass.height > 0);
   const lengths = passes.map((pass) => pass.height * (1 + Math.ceil((pass.width * bits) / 8)));
-  const packed = await inflate(chunks.data, lengths.reduce((a, b) => a + b), name, fail);
+  const packed = await inflate(
+    chunks.data,
+    lengths.reduce((a, b) => a + b),
+    name,
+    fail,
+  );
   const values = new (layout.depth === 16 ? Uint16Array : Uint8Array)(layout.width * layout.height * layout.samples);
   let begin = 0;
   passes.forEach((pass, i) => {
@@ -126,7 +144,12 @@ function predict(kind: number, left: number, up: number, corner: number): number
 type Pass = { x: number; y: number; dx: number; dy: number; width: number; height: number };
 
 /** Samples of one pass, as stored (a 4 bit sample is 0..15), to their places in the picture. */
-function unpack(rows: Uint8Array, pass: Pass, { width, depth, samples }: Layout, values: Uint8Array | Uint16Array): void {
+function unpack(
+  rows: Uint8Array,
+  pass: Pass,
+  { width, depth, samples }: Layout,
+  values: Uint8Array | Uint16Array,
+): void {
   const stride = rows.length / pass.height;
   for (let j = 0; j < pass.height; j++) {
     const row = j * stride + 1;
@@ -145,7 +168,12 @@ function unpack(rows: Uint8Array, pass: Pass, { width, depth, samples }: Layout,
 }
 
 /** Samples as stored to 8 bit channels. */
-function colours(values: Uint8Array | Uint16Array, layout: Layout, chunks: Chunks, fail: (what: string) => never): Pixels {
+function colours(
+  values: Uint8Array | Uint16Array,
+  layout: Layout,
+  chunks: Chunks,
+  fail: (what: string) => never,
+): Pixels {
   const { width, height, depth, type, samples } = layout;
   const { palette, transparent } = chunks;
   const pixels = width * height;
@@ -161,7 +189,8 @@ function colours(values: Uint8Array | Uint16Array, layout: Layout, chunks: Chunk
     }
     return { width, height, channels, data };
   }
-  const byte = (value: number) => (depth === 16 ? value >> 8 : depth === 8 ? value : (value * 255) / ((1 << depth) - 1));
+  const byte = (value: number) =>
+    depth === 16 ? value >> 8 : depth === 8 ? value : (value * 255) / ((1 << depth) - 1);
   if (!transparent || (type !== GREY && type !== RGB)) {
     const data = values instanceof Uint8Array && depth === 8 ? values : Uint8Array.from(values, byte);
     return { width, height, channels: samples, data };

@@ -7,8 +7,25 @@ import type { ByteSource } from './source.ts';
 
 /** Bytes per element, in the order in which the reference library sorts the types in a file (last first). */
 const SIZES = {
-  BOOL: 1, U8: 1, I8: 1, F8_E5M2: 1, F8_E4M3: 1, F8_E8M0: 1, F8_E4M3FNUZ: 1, F8_E5M2FNUZ: 1, I16: 2, U16: 2, F16: 2,
-  BF16: 2, I32: 4, U32: 4, F32: 4, C64: 8, F64: 8, I64: 8, U64: 8,
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E5M2: 1,
+  F8_E4M3: 1,
+  F8_E8M0: 1,
+  F8_E4M3FNUZ: 1,
+  F8_E5M2FNUZ: 1,
+  I16: 2,
+  U16: 2,
+  F16: 2,
+  BF16: 2,
+  I32: 4,
+  U32: 4,
+  F32: 4,
+  C64: 8,
+  F64: 8,
+  I64: 8,
+  U64: 8,
 } as const;
 const PACKED = ['F4', 'F6_E2M3', 'F6_E3M2'];
 
@@ -117,7 +134,7 @@ const isCounts = (value: Json | undefined): value is number[] =>
   Array.isArray(value) && value.every((size) => Number.isSafeInteger(size));
 
 function shown(value: Json | undefined): string {
-  const text = value instanceof Map ? 'an object' : JSON.stringify(value) ?? 'nothing';
+  const text = value instanceof Map ? 'an object' : (JSON.stringify(value) ?? 'nothing');
   return text.length > 80 ? `${text.slice(0, 80)}...` : text;
 }
 
@@ -137,7 +154,9 @@ export function planFile(
   const entries: string[] = [];
   const notes = [...metadata];
   if (notes.length > 0) {
-    entries.push(`"__metadata__":{${notes.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join()}}`);
+    entries.push(
+      `"__metadata__":{${notes.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join()}}`,
+    );
   }
   const order: TensorInfo[] = [];
   const names = new Set<string>(['__metadata__']);

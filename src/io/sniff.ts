@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noControlCharactersInRegex: first bytes of files are control characters
 // What a file is, told from its first bytes: for errors that say what was given instead of what was wanted.
 
 /** [first bytes as Latin-1, what it is]; the first match counts. */
@@ -63,5 +64,6 @@ export const NOT_WEIGHTS: Readonly<Record<string, string>> = {
   'a JSON text': 'this is a JSON text, not weights. For a sharded model give the folder',
   'an empty file': `the file is empty: ${AGAIN}`,
   'a file of zero bytes': `the file holds only zeros: ${AGAIN}`,
-  'a GGUF file': 'this is a GGUF file (llama.cpp): take the original model in safetensors; it is quantised while it loads',
+  'a GGUF file':
+    'this is a GGUF file (llama.cpp): take the original model in safetensors; it is quantised while it loads',
 };

@@ -36,17 +36,24 @@ export async function fromPath(path: string): Promise<ByteSource> {
     await handle.close();
     throw new UserError(`[${path}] is not a file: want a path of a file here`);
   }
-  return checked(name, stat.size, async (offset, length) => {
-    const bytes = new Uint8Array(length);
-    let done = 0;
-    while (done < length) {
-      const part = Math.min(length - done, MAX_READ);
-      const { bytesRead } = await explain(name, 'cannot be read', () => handle.read(bytes, done, part, offset + done));
-      if (bytesRead === 0) break;
-      done += bytesRead;
-    }
-    return bytes.subarray(0, done);
-  }, () => handle.close());
+  return checked(
+    name,
+    stat.size,
+    async (offset, length) => {
+      const bytes = new Uint8Array(length);
+      let done = 0;
+      while (done < length) {
+        const part = Math.min(length - done, MAX_READ);
+        const { bytesRead } = await explain(name, 'cannot be read', () =>
+          handle.read(bytes, done, part, offset + done),
+        );
+        if (bytesRead === 0) break;
+        done += bytesRead;
+      }
+      return bytes.subarray(0, done);
+    },
+    () => handle.close(),
+  );
 }
 
 /** A Blob or File of a page; also the lazy Blob of a remote file, whose slices are range requests. */
@@ -101,11 +108,17 @@ export function diskFolder(path: string): Folder {
     async list() {
       const { readdir } = await import('node:fs/promises');
       const entries = await explain(path, 'cannot be listed', () => readdir(path, { withFileTypes: true }));
-      return entries.filter((entry) => !entry.isDirectory()).map((entry) => entry.name).sort();
+      return entries
+        .filter((entry) => !entry.isDirectory())
+        .map((entry) => entry.name)
+        .sort();
     },
     async open(file) {
       const { stat } = await import('node:fs/promises');
-      const there = await stat(full(file)).then((found) => found.isFile(), () => false);
+      const there = await stat(full(file)).then(
+        (found) => found.isFile(),
+        () => false,
+      );
       return there ? fromPath(full(file)) : undefined;
     },
     at: (folder) => diskFolder(full(folder)),
@@ -115,7 +128,9 @@ export function diskFolder(path: string): Folder {
 /** Files given by hand in a page: one by one, or a whole folder by `<input webkitdirectory>`. */
 export function fileFolder(files: Iterable<Blob>, name?: string): Folder {
   const all = [...files];
-  const paths = all.map((file, i) => (file as Partial<File>).webkitRelativePath || (file as Partial<File>).name || `blob-${i}`);
+  const paths = all.map(
+    (file, i) => (file as Partial<File>).webkitRelativePath || (file as Partial<File>).name || `blob-${i}`,
+  );
   const root = paths[0]?.split('/')[0] ?? '';
   const nested = paths.length > 0 && paths.every((path) => path.startsWith(`${root}/`));
   const entries = new Map<string, () => ByteSource>();
@@ -141,7 +156,9 @@ function mapFolder(entries: Map<string, () => ByteSource>, name: string, prefix 
   return withText({
     name,
     async list() {
-      const inside = [...entries.keys()].filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length));
+      const inside = [...entries.keys()]
+        .filter((path) => path.startsWith(prefix))
+        .map((path) => path.slice(prefix.length));
       return inside.filter((path) => !path.includes('/')).sort();
     },
     open: async (file) => entries.get(prefix + plainPath(file, name))?.(),
@@ -156,7 +173,8 @@ function withText(folder: Omit<Folder, 'text'>): Folder {
       const source = await folder.open(file);
       if (!source) return undefined;
       try {
-        if (source.size > MAX_TEXT) throw new UserError(`[${file}] too large for a text file: got ${source.size} bytes`);
+        if (source.size > MAX_TEXT)
+          throw new UserError(`[${file}] too large for a text file: got ${source.size} bytes`);
         return decodeText(await source.read(0, source.size), file);
       } finally {
         await source.close?.();
@@ -184,5 +202,10 @@ export function plainPath(path: string, where: string): string {
 
 /** The last part of a path, with either slash. */
 export function baseName(path: string): string {
-  return path.replace(/[\\/]+$/, '').split(/[\\/]/).at(-1) || path;
+  return (
+    path
+      .replace(/[\\/]+$/, '')
+      .split(/[\\/]/)
+      .at(-1) || path
+  );
 }

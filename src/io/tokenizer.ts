@@ -1,13 +1,5 @@
 // Texts to ids and back, from a checkpoint's tokenizer.json and tokenizer_config.json, as transformers' fast tokenizers do it.
-import {
-  ByteFallbackDecoder,
-  ByteLevelPreTokenizer,
-  PrecompiledNormalizer,
-  SequenceDecoder,
-  SequenceNormalizer,
-  SequencePreTokenizer,
-  Tokenizer as Library,
-} from '@huggingface/tokenizers';
+import { Tokenizer as Implementation } from '@huggingface/tokenizers';
 import { charsmap } from './charsmap.ts';
 import { asUserError, UserError } from './error.ts';
 import { isObject, parseObject } from './json.ts';
@@ -47,6 +39,28 @@ export type Tokenizer = {
   readonly config: Record<string, unknown>;
 };
 
+/** What is used of the library; its own declarations do not resolve under TypeScript's `nodenext`. */
+type Library = {
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
+  decode(ids: number[], options: Required<DecodeOptions>): string;
+  token_to_id(token: string): number | undefined;
+  id_to_token(id: number): string | undefined;
+  normalizer: Step | null;
+  pre_tokenizer: Step | null;
+  post_processor: ((tokens: string[], pair: null, special: boolean) => { tokens: string[] }) | null;
+  decoder: Step | null;
+};
+/** One step, or a sequence of steps under one of three names; `config` is its part of tokenizer.json. */
+type Step = {
+  config?: { type?: string; precompiled_charsmap?: unknown };
+  normalizers?: Step[];
+  tokenizers?: Step[];
+  decoders?: Step[];
+  pattern?: RegExp;
+  normalize?(text: string): string;
+  decode_chain?(tokens: string[]): string[];
+};
+
 /** Files without a limit say 1e30. */
 const NO_LIMIT = 1e9;
 
@@ -72,7 +86,7 @@ export function createTokenizer(json: Record<string, unknown>, config: Record<st
   let library: Library;
   try {
     // Two settings that the library acts on and the fast tokenizers do not.
-    library = new Library(json, { ...config, remove_space: false, do_lowercase_and_remove_accent: false });
+    library = new Implementation(json, { ...config, remove_space: false, do_lowercase_and_remove_accent: false });
     correct(library);
   } catch (error) {
     throw asUserError(error, where, 'not a tokenizer that can be read');
@@ -93,7 +107,8 @@ export function createTokenizer(json: Record<string, unknown>, config: Record<st
     return guarded('cannot encode', () => library.encode(text, { add_special_tokens: false }).ids);
   };
   const around = guarded('cannot add special tokens', () => specialTokens(library));
-  const wrap = (ids: number[], special = true): number[] => (special ? [...around.before, ...ids, ...around.after] : ids);
+  const wrap = (ids: number[], special = true): number[] =>
+    special ? [...around.before, ...ids, ...around.after] : ids;
   const limit = Number(config.model_max_length ?? Infinity);
   const truncateLeft = config.truncation_side === 'left';
   const tokenizer = {
@@ -108,7 +123,10 @@ export function createTokenizer(json: Record<string, unknown>, config: Record<st
     tokenize: (text: string) => plain(text).map((token) => library.id_to_token(token) ?? ''),
     token_to_id: (token: string) => library.token_to_id(token),
     id_to_token: (token: number) => library.id_to_token(token),
-    decode(ids: Iterable<number | bigint>, { skip_special_tokens = false, clean_up_tokenization_spaces }: DecodeOptions = {}) {
+    decode(
+      ids: Iterable<number | bigint>,
+      { skip_special_tokens = false, clean_up_tokenization_spaces }: DecodeOptions = {},
+    ) {
       const known = Array.from(ids, Number).filter((token) => library.id_to_token(token) !== undefined);
       const clean = clean_up_tokenization_spaces ?? config.clean_up_tokenization_spaces === true;
       if (known.length === 0) return '';
@@ -165,7 +183,7 @@ function pad(
 function specialTokens(library: Library): { before: number[]; after: number[] } {
   if (!library.post_processor) return { before: [], after: [] };
   const mark = '\0text\0';
-  const { tokens } = library.post_processor([mark], null, true) as { tokens: string[] };
+  const { tokens } = library.post_processor([mark], null, true);
   const at = tokens.indexOf(mark);
   if (at < 0) throw new Error('the post-processor drops the text');
   const ids = tokens.map((token) => (token === mark ? 0 : library.token_to_id(token)));
@@ -179,25 +197,20 @@ const BYTE_LEVEL =
   /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
 /** Puts right where the library differs from the Rust tokenizers, which transformers uses. */
-function correct(library: Library): void {
-  for (const part of parts(library.pre_tokenizer, SequencePreTokenizer, 'tokenizers')) {
-    if (part instanceof ByteLevelPreTokenizer) part.pattern = BYTE_LEVEL;
-  }
-  for (const part of parts(library.normalizer, SequenceNormalizer, 'normalizers')) {
-    if (!(part instanceof PrecompiledNormalizer)) continue;
-    const map = (part.config as { precompiled_charsmap?: unknown }).precompiled_charsmap;
-    if (typeof map === 'string' && map !== '') part.normalize = charsmap(map);
-  }
-  for (const part of parts(library.decoder, SequenceDecoder, 'decoders')) {
-    if (part instanceof ByteFallbackDecoder) part.decode_chain = joinBytes;
+function correct({ normalizer, pre_tokenizer, decoder }: Library): void {
+  for (const step of [normalizer, pre_tokenizer, decoder].flatMap(steps)) {
+    const { type, precompiled_charsmap: map } = step.config ?? {};
+    if (type === 'ByteLevel' && step.pattern) step.pattern = BYTE_LEVEL;
+    if (type === 'Precompiled' && typeof map === 'string' && map !== '') step.normalize = charsmap(map);
+    if (type === 'ByteFallback') step.decode_chain = joinBytes;
   }
 }
 
 /** A step, or the steps inside it. */
-function parts(step: unknown, sequence: abstract new (...args: never[]) => object, inside: string): unknown[] {
-  if (!(step instanceof sequence)) return [step];
-  const steps = (step as unknown as Record<string, unknown[]>)[inside] ?? [];
-  return steps.flatMap((one) => parts(one, sequence, inside));
+function steps(step: Step | null): Step[] {
+  if (!step) return [];
+  const inside = step.normalizers ?? step.tokenizers ?? step.decoders;
+  return inside ? inside.flatMap(steps) : [step];
 }
 
 /** Runs of `<0x..>` tokens to text; a run that is not UTF-8 becomes one U+FFFD for each of its bytes. */

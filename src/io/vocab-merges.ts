@@ -9,21 +9,46 @@ type Class = {
   steps(token: (key: string) => [string, number]): Config;
 };
 
-const byteLevel = (add_prefix_space: boolean) => ({ type: 'ByteLevel', add_prefix_space, trim_offsets: true, use_regex: true });
-const around = ([cls, sep]: [string, number][]) => ({ type: 'RobertaProcessing', cls, sep, trim_offsets: true, add_prefix_space: false });
+const byteLevel = (add_prefix_space: boolean) => ({
+  type: 'ByteLevel',
+  add_prefix_space,
+  trim_offsets: true,
+  use_regex: true,
+});
+const around = ([cls, sep]: [string, number][]) => ({
+  type: 'RobertaProcessing',
+  cls,
+  sep,
+  trim_offsets: true,
+  add_prefix_space: false,
+});
 
 const CLASSES: Record<string, Class> = {
   CLIPTokenizer: {
-    tokens: { bos_token: '<|startoftext|>', eos_token: '<|endoftext|>', unk_token: '<|endoftext|>', pad_token: '<|endoftext|>' },
+    tokens: {
+      bos_token: '<|startoftext|>',
+      eos_token: '<|endoftext|>',
+      unk_token: '<|endoftext|>',
+      pad_token: '<|endoftext|>',
+    },
     steps: (token) => ({
       normalizer: {
         type: 'Sequence',
-        normalizers: [{ type: 'NFC' }, { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' }, { type: 'Lowercase' }],
+        normalizers: [
+          { type: 'NFC' },
+          { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' },
+          { type: 'Lowercase' },
+        ],
       },
       pre_tokenizer: {
         type: 'Sequence',
         pretokenizers: [
-          { type: 'Split', pattern: { Regex: "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+" }, behavior: 'Removed', invert: true },
+          {
+            type: 'Split',
+            pattern: { Regex: "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+" },
+            behavior: 'Removed',
+            invert: true,
+          },
           byteLevel(false),
         ],
       },
@@ -36,7 +61,15 @@ const CLASSES: Record<string, Class> = {
     steps: () => ({ normalizer: null, pre_tokenizer: byteLevel(false), post_processor: null, model: {} }),
   },
   RobertaTokenizer: {
-    tokens: { bos_token: '<s>', pad_token: '<pad>', eos_token: '</s>', unk_token: '<unk>', mask_token: '<mask>', cls_token: '<s>', sep_token: '</s>' },
+    tokens: {
+      bos_token: '<s>',
+      pad_token: '<pad>',
+      eos_token: '</s>',
+      unk_token: '<unk>',
+      mask_token: '<mask>',
+      cls_token: '<s>',
+      sep_token: '</s>',
+    },
     steps: (token) => ({
       normalizer: null,
       pre_tokenizer: byteLevel(false),
@@ -62,13 +95,24 @@ export function fromVocabAndMerges(vocab: Config, merges: string, config: Config
   };
   const token = (key: string): [string, number] => {
     const id = vocab[content(key)];
-    if (typeof id !== 'number') throw new UserError(`[vocab.json] the ${key} ${JSON.stringify(content(key))} is not in the vocabulary`);
+    if (typeof id !== 'number')
+      throw new UserError(`[vocab.json] the ${key} ${JSON.stringify(content(key))} is not in the vocabulary`);
     return [content(key), id];
   };
-  const special = new Map(Object.keys(kind.tokens).map((key) => [...token(key), key === 'mask_token'] as const).map((all) => [all[0], all]));
+  const special = new Map(
+    Object.keys(kind.tokens)
+      .map((key) => [...token(key), key === 'mask_token'] as const)
+      .map((all) => [all[0], all]),
+  );
   const steps = kind.steps(token);
   return {
-    added_tokens: [...special.values()].map(([text, id, lstrip]) => ({ id, content: text, lstrip, special: true, normalized: false })),
+    added_tokens: [...special.values()].map(([text, id, lstrip]) => ({
+      id,
+      content: text,
+      lstrip,
+      special: true,
+      normalized: false,
+    })),
     ...steps,
     decoder: byteLevel(true),
     model: { type: 'BPE', vocab, merges: mergesOf(merges), ...(steps.model as Config) },
@@ -80,7 +124,8 @@ function mergesOf(text: string): [string, string][] {
   const lines = text.split(/\r?\n/).filter((line, i) => line !== '' && !(i === 0 && line.startsWith('#version')));
   return lines.map((line) => {
     const [left, right, ...more] = line.split(' ');
-    if (!left || !right || more.length > 0) throw new UserError(`[merges.txt] bad line ${JSON.stringify(line)}: want two tokens`);
+    if (!left || !right || more.length > 0)
+      throw new UserError(`[merges.txt] bad line ${JSON.stringify(line)}: want two tokens`);
     return [left, right];
   });
 }

@@ -2,7 +2,7 @@
 import matmulShader from '../../shaders/matmul.wgsl';
 import { kernel } from '../exec/kernel.ts';
 import type { Capabilities } from '../gpu/device.ts';
-import { promote } from '../tensor/dtype.ts';
+import { isFloat, promote } from '../tensor/dtype.ts';
 import { op } from '../tensor/op.ts';
 import { broadcastShapes, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -79,7 +79,8 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
     const hint = a.shape.at(-1) === b.shape.at(-1) ? '; transpose b?' : '';
     throw new RangeError(`[matmul] inner sizes differ: got a ${show(a.shape)}, b ${show(b.shape)}${hint}`);
   }
-  const dtype = promote(promote(a.dtype, b.dtype), 'f16');
+  const wider = promote(a.dtype, b.dtype);
+  const dtype = isFloat(wider) ? wider : 'f32';
   const [m, k] = a.shape.slice(-2) as [number, number];
   const n = b.shape.at(-1)!;
   if (k === 0)

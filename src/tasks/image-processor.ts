@@ -32,12 +32,14 @@ export function imageProcessor(config: Config, where = 'preprocessor_config.json
   const kind = c.image_processor_type ?? c.feature_extractor_type ?? 'CLIPImageProcessor';
   const family = KNOWN.exec(String(kind))?.[1];
   if (!family) {
-    throw new UserError(`[${where}] image processor ${JSON.stringify(kind)} is not supported here: want CLIP's or SigLIP's`);
+    throw new UserError(
+      `[${where}] image processor ${JSON.stringify(kind)} is not supported here: want CLIP's or SigLIP's`,
+    );
   }
   const defaults = family === 'CLIP' ? CLIP : SIGLIP;
   if (c.do_pad === true) throw new UserError(`[${where}] do_pad is not supported: want pictures resized and cropped`);
   const read = reader(c, where);
-  const fit = read.flag('do_resize', true) ? targetSize(c.size ?? defaults.size, where) : undefined;
+  const target = read.flag('do_resize', true) ? targetSize(c.size ?? defaults.size, where) : undefined;
   const filter = read.filter('resample');
   const crop = read.flag('do_center_crop', defaults.crop) ? cropSize(c.crop_size ?? 224, where) : undefined;
   const scale = read.flag('do_rescale', true) ? read.number('rescale_factor', 1 / 255) : 1;
@@ -47,8 +49,8 @@ export function imageProcessor(config: Config, where = 'preprocessor_config.json
   const tables = [0, 1, 2].map((i) => levels(scale, normalize ? mean[i]! : 0, normalize ? std[i]! : 1));
   return (image) => {
     let picture = overWhite(image);
-    if (fit) {
-      const { width, height } = fit(picture);
+    if (target) {
+      const { width, height } = target(picture);
       picture = resize(picture, width, height, filter);
     }
     if (crop) picture = centerCrop(picture, crop.width, crop.height);
@@ -58,8 +60,9 @@ export function imageProcessor(config: Config, where = 'preprocessor_config.json
 
 /** What each of the 256 levels becomes: value * scale in float64 rounded to f32, then (x - mean) / std in f32. */
 function levels(scale: number, mean: number, std: number): Float32Array {
-  return Float32Array.from({ length: 256 }, (_, value) =>
-    Math.fround(Math.fround(value * scale) - Math.fround(mean)) / Math.fround(std),
+  return Float32Array.from(
+    { length: 256 },
+    (_, value) => Math.fround(Math.fround(value * scale) - Math.fround(mean)) / Math.fround(std),
   );
 }
 
@@ -95,7 +98,8 @@ function cropSize(size: unknown, where: string, name = 'crop_size'): Size {
 }
 
 /** Larger than any model's input; a typing error here would ask for gigabytes. */
-const isCount = (value: unknown): value is number => Number.isInteger(value) && (value as number) > 0 && (value as number) <= 8192;
+const isCount = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) > 0 && (value as number) <= 8192;
 
 /** Fields of a config with their types checked. */
 function reader(c: Config, where: string) {
@@ -104,12 +108,12 @@ function reader(c: Config, where: string) {
     if (good(value)) return value as T;
     throw new UserError(`[${where}] ${name}: got ${JSON.stringify(value)}, want ${want}`);
   };
-  const isFinite = (value: unknown) => Number.isFinite(value);
+  const isNumber = (value: unknown) => Number.isFinite(value);
   return {
     flag: (name: string, otherwise: boolean) => field(name, otherwise, (v) => typeof v === 'boolean', 'true or false'),
-    number: (name: string, otherwise: number) => field(name, otherwise, isFinite, 'a number'),
+    number: (name: string, otherwise: number) => field(name, otherwise, isNumber, 'a number'),
     triple: (name: string, otherwise: number[]) =>
-      field(name, otherwise, (v) => Array.isArray(v) && v.length === 3 && v.every(isFinite), 'three numbers'),
+      field(name, otherwise, (v) => Array.isArray(v) && v.length === 3 && v.every(isNumber), 'three numbers'),
     filter(name: string): Filter {
       const id = field(name, FILTERS.indexOf('bicubic'), (v) => FILTERS[v as number] !== undefined, '0 to 5');
       return FILTERS[id]!;

@@ -16,7 +16,8 @@ export async function load_image(image: ImageInput): Promise<Pixels> {
     const name = text.startsWith('data:') ? 'data URL' : text;
     return decodeImage(isAddress ? await download(text, name) : await readPath(text), { name, orient: true });
   }
-  if (image instanceof Uint8Array || image instanceof Blob) return decodeImage(image, { orient: true });
+  if (image instanceof Blob) return decodeImage(image, { orient: true });
+  if (image instanceof Uint8Array) return decodeImage(plain(image), { orient: true });
   if ('channels' in image) return image;
   if (!(image?.data instanceof Uint8ClampedArray)) {
     throw new UserError('[load_image] not a picture: want a path, an address, bytes, a Blob, pixels or ImageData');
@@ -36,5 +37,8 @@ async function readPath(path: string): Promise<Uint8Array> {
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new UserError(`[${path}] no such file: want a picture`);
   if (found.isDirectory()) throw new UserError(`[${path}] is a folder: want a picture, such as ${path}/photo.jpg`);
-  return explain(path, 'cannot be read', () => readFile(path));
+  return plain(await explain(path, 'cannot be read', () => readFile(path)));
 }
+
+/** Node's Buffer has a `slice` of its own, which does not copy. */
+const plain = (bytes: Uint8Array) => new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -29,6 +29,7 @@ function onDisk(path: string): CaseFiles {
       const { readFile } = await import('node:fs/promises');
       const found = await readFile(`${path}/${file}`).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'ENOENT') throw error;
+        return undefined;
       });
       return found && new Uint8Array(found);
     },

@@ -25,7 +25,10 @@ describe.each(['clip-processor', 'siglip-processor'])('%s', (name) => {
 describe('equals transformers bit for bit', () => {
   type Picture = { width: number; height: number; channels: number; pixels: string };
   type Case = { config: Record<string, unknown>; image: string; shape: number[]; values: string };
-  const { images, cases } = readJson(fixturePath('image-processor.json')) as { images: Record<string, Picture>; cases: Case[] };
+  const { images, cases } = readJson(fixturePath('image-processor.json')) as {
+    images: Record<string, Picture>;
+    cases: Case[];
+  };
   test.each(cases.map((c) => [`${JSON.stringify(c.config)} on ${c.image}`, c] as const))('%s', (_, c) => {
     const { pixels, ...size } = images[c.image]!;
     const got = imageProcessor(c.config)({ ...size, data: fromBase64(pixels) });
@@ -40,12 +43,16 @@ test('processor_config.json holds it as image_processor; old names and plain num
   const want = imageProcessor({ image_processor_type: 'CLIPImageProcessor', ...fields })(image);
   expect(want.shape).toEqual([3, 4, 4]);
   expect(imageProcessor({ image_processor: fields, processor_class: 'LlavaProcessor' })(image)).toEqual(want);
-  expect(imageProcessor({ feature_extractor_type: 'CLIPFeatureExtractor', size: 4, crop_size: 4 })(image)).toEqual(want);
+  expect(imageProcessor({ feature_extractor_type: 'CLIPFeatureExtractor', size: 4, crop_size: 4 })(image)).toEqual(
+    want,
+  );
   expect(imageProcessor({})(image).shape).toEqual([3, 224, 224]);
 });
 
 test('transparent parts become white', () => {
-  const over = (pixel: number[]) => [...overWhite({ width: 1, height: 1, channels: pixel.length, data: Uint8Array.from(pixel) }).data];
+  const over = (pixel: number[]) => [
+    ...overWhite({ width: 1, height: 1, channels: pixel.length, data: Uint8Array.from(pixel) }).data,
+  ];
   expect(over([10, 20, 30, 0])).toEqual([255, 255, 255]);
   expect(over([10, 20, 30, 255])).toEqual([10, 20, 30]);
   expect(over([0, 100, 255, 128])).toEqual([127, 177, 255]);
@@ -53,8 +60,13 @@ test('transparent parts become white', () => {
 });
 
 test('a crop larger than the picture pads with black, one side by one more', () => {
-  const row = (size: number, crop: number) =>
-    [...centerCrop({ width: size, height: 1, channels: 1, data: Uint8Array.from({ length: size }, (_, i) => i + 1) }, crop, 1).data];
+  const row = (size: number, crop: number) => [
+    ...centerCrop(
+      { width: size, height: 1, channels: 1, data: Uint8Array.from({ length: size }, (_, i) => i + 1) },
+      crop,
+      1,
+    ).data,
+  ];
   expect(row(2, 5)).toEqual([0, 0, 1, 2, 0]);
   expect(row(5, 2)).toEqual([2, 3]);
   expect(row(4, 4)).toEqual([1, 2, 3, 4]);
@@ -62,7 +74,10 @@ test('a crop larger than the picture pads with black, one side by one more', () 
 
 describe('refuses a config that it can not follow', () => {
   const cases: [Record<string, unknown>, string][] = [
-    [{ image_processor_type: 'VideoMAEImageProcessor' }, `image processor "VideoMAEImageProcessor" is not supported here: want CLIP's or SigLIP's`],
+    [
+      { image_processor_type: 'VideoMAEImageProcessor' },
+      `image processor "VideoMAEImageProcessor" is not supported here: want CLIP's or SigLIP's`,
+    ],
     [{ size: { longest_edge: 8 } }, 'size: got {"longest_edge":8}, want {shortest_edge}, {height, width} or a number'],
     [{ size: { shortest_edge: 8, longest_edge: 9 } }, 'size: got {"shortest_edge":8,"longest_edge":9}'],
     [{ crop_size: 0 }, 'crop_size: got 0, want {height, width} or a number'],
@@ -79,11 +94,26 @@ describe('refuses a config that it can not follow', () => {
 });
 
 test('any config: a processor or a UserError', async () => {
-  const value = fc.oneof(fc.jsonValue(), fc.constantFrom(8, 0, true, { shortest_edge: 4 }, { height: 3, width: 5 }, 'CLIPImageProcessor'));
-  const names = fc.constantFrom('size', 'crop_size', 'do_resize', 'do_center_crop', 'resample', 'image_mean', 'image_processor_type', 'image_processor');
+  const value = fc.oneof(
+    fc.jsonValue(),
+    fc.constantFrom(8, 0, true, { shortest_edge: 4 }, { height: 3, width: 5 }, 'CLIPImageProcessor'),
+  );
+  const names = fc.constantFrom(
+    'size',
+    'crop_size',
+    'do_resize',
+    'do_center_crop',
+    'resample',
+    'image_mean',
+    'image_processor_type',
+    'image_processor',
+  );
   const image = { width: 3, height: 2, channels: 4, data: new Uint8Array(24).fill(200) };
-  await fc.assert(fc.asyncProperty(fc.dictionary(names, value), async (config) => {
-    const { value: got } = await valueOrMessage(() => imageProcessor(config)(image));
-    if (got) expect(got.data.length).toBe(got.shape[0] * got.shape[1] * got.shape[2]);
-  }), { numRuns: 200 });
+  await fc.assert(
+    fc.asyncProperty(fc.dictionary(names, value), async (config) => {
+      const { value: got } = await valueOrMessage(() => imageProcessor(config)(image));
+      if (got) expect(got.data.length).toBe(got.shape[0] * got.shape[1] * got.shape[2]);
+    }),
+    { numRuns: 200 },
+  );
 });

@@ -29,19 +29,35 @@ describe('decodes as Pillow does', () => {
 });
 
 test('encodePng keeps every pixel', async () => {
-  const pixels = fc.record({ width: fc.integer({ min: 1, max: 20 }), height: fc.integer({ min: 1, max: 9 }), channels: fc.integer({ min: 1, max: 4 }) })
-    .chain((size) => fc.uint8Array({ minLength: size.width * size.height * size.channels, maxLength: size.width * size.height * size.channels })
-      .map((data) => ({ ...size, data })));
-  await fc.assert(fc.asyncProperty(pixels, async (image) => {
-    expect(await decodeImage(await encodePng(image))).toEqual(image);
-  }), { numRuns: 50 });
+  const pixels = fc
+    .record({
+      width: fc.integer({ min: 1, max: 20 }),
+      height: fc.integer({ min: 1, max: 9 }),
+      channels: fc.integer({ min: 1, max: 4 }),
+    })
+    .chain((size) =>
+      fc
+        .uint8Array({
+          minLength: size.width * size.height * size.channels,
+          maxLength: size.width * size.height * size.channels,
+        })
+        .map((data) => ({ ...size, data })),
+    );
+  await fc.assert(
+    fc.asyncProperty(pixels, async (image) => {
+      expect(await decodeImage(await encodePng(image))).toEqual(image);
+    }),
+    { numRuns: 50 },
+  );
   await expect(encodePng({ width: 2, height: 2, channels: 3, data: new Uint8Array(3) })).rejects.toThrow(
     '[encodePng] got 3 bytes, 3 channels, want 2 x 2 x 1..4',
   );
 });
 
 test('RGB: grey is repeated, alpha dropped', () => {
-  const rgb = (channels: number, data: number[]) => [...toRgb({ width: 2, height: 1, channels, data: Uint8Array.from(data) }).data];
+  const rgb = (channels: number, data: number[]) => [
+    ...toRgb({ width: 2, height: 1, channels, data: Uint8Array.from(data) }).data,
+  ];
   expect(rgb(1, [1, 2])).toEqual([1, 1, 1, 2, 2, 2]);
   expect(rgb(2, [1, 9, 2, 9])).toEqual([1, 1, 1, 2, 2, 2]);
   expect(rgb(4, [1, 2, 3, 9, 4, 5, 6, 9])).toEqual([1, 2, 3, 4, 5, 6]);
@@ -107,19 +123,35 @@ async function withHeader(bytes: Uint8Array, width: number, height: number): Pro
 
 test('damaged pictures: pixels or a UserError, never anything else', async () => {
   const names = fc.constantFrom(...Object.keys(images).filter((name) => !name.includes('orientation')));
-  const edits = fc.array(fc.tuple(fc.double({ min: 0, max: 1, noNaN: true }), fc.nat(255)), { minLength: 1, maxLength: 8 });
-  await fc.assert(fc.asyncProperty(names, edits, async (name, changes) => {
-    const bytes = file(name);
-    for (const [where, value] of changes) bytes[Math.floor(where * (bytes.length - 1))] = value;
-    const { value } = await valueOrMessage(() => decodeImage(bytes));
-    if (value) expect(value.data.length).toBe(value.width * value.height * value.channels);
-  }), { numRuns: 300 });
+  const edits = fc.array(fc.tuple(fc.double({ min: 0, max: 1, noNaN: true }), fc.nat(255)), {
+    minLength: 1,
+    maxLength: 8,
+  });
+  await fc.assert(
+    fc.asyncProperty(names, edits, async (name, changes) => {
+      const bytes = file(name);
+      for (const [where, value] of changes) bytes[Math.floor(where * (bytes.length - 1))] = value;
+      const { value } = await valueOrMessage(() => decodeImage(bytes));
+      if (value) expect(value.data.length).toBe(value.width * value.height * value.channels);
+    }),
+    { numRuns: 300 },
+  );
 });
 
 test('random bytes behind each magic number', async () => {
-  const magic = fc.constantFrom('\x89PNG\r\n\x1a\n', '\xff\xd8\xff', 'RIFF\x40\0\0\0WEBPVP8 ', 'RIFF\x40\0\0\0WEBPVP8L', 'RIFF\x40\0\0\0WEBPVP8X', '');
-  await fc.assert(fc.asyncProperty(magic, fc.uint8Array({ maxLength: 200 }), async (start, rest) => {
-    const head = Uint8Array.from(start, (c) => c.charCodeAt(0));
-    await valueOrMessage(() => decodeImage(new Uint8Array([...head, ...rest])));
-  }), { numRuns: 300 });
+  const magic = fc.constantFrom(
+    '\x89PNG\r\n\x1a\n',
+    '\xff\xd8\xff',
+    'RIFF\x40\0\0\0WEBPVP8 ',
+    'RIFF\x40\0\0\0WEBPVP8L',
+    'RIFF\x40\0\0\0WEBPVP8X',
+    '',
+  );
+  await fc.assert(
+    fc.asyncProperty(magic, fc.uint8Array({ maxLength: 200 }), async (start, rest) => {
+      const head = Uint8Array.from(start, (c) => c.charCodeAt(0));
+      await valueOrMessage(() => decodeImage(new Uint8Array([...head, ...rest])));
+    }),
+    { numRuns: 300 },
+  );
 });

@@ -4,7 +4,16 @@ import { tmpdir } from 'node:os';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseJson, parseObject } from '../../src/io/json.ts';
-import { diskFolder, type Folder, fileFolder, fromBlob, fromBytes, fromPath, memoryFolder, plainPath } from '../../src/io/source.ts';
+import {
+  diskFolder,
+  type Folder,
+  fileFolder,
+  fromBlob,
+  fromBytes,
+  fromPath,
+  memoryFolder,
+  plainPath,
+} from '../../src/io/source.ts';
 import { valueOrMessage } from './support.ts';
 
 const bytes = Uint8Array.from({ length: 300 }, (_, i) => i % 251);
@@ -29,10 +38,13 @@ describe.each([
     const source = await open();
     expect([source.name, source.size]).toEqual([name, 300]);
     const ranges = fc.tuple(fc.nat(300), fc.nat(300)).map(([a, b]) => [Math.min(a, b), Math.abs(a - b)] as const);
-    await fc.assert(fc.asyncProperty(fc.array(ranges, { maxLength: 5 }), async (all) => {
-      const got = await Promise.all(all.map(([offset, length]) => source.read(offset, length)));
-      got.forEach((part, i) => expect(part).toEqual(bytes.slice(all[i]![0], all[i]![0] + all[i]![1])));
-    }), { numRuns: 30 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(ranges, { maxLength: 5 }), async (all) => {
+        const got = await Promise.all(all.map(([offset, length]) => source.read(offset, length)));
+        expect(got).toEqual(all.map(([offset, length]) => bytes.slice(offset, offset + length)));
+      }),
+      { numRuns: 30 },
+    );
     await source.close?.();
   });
 
@@ -77,8 +89,20 @@ const config = new TextEncoder().encode('\ufeff{"a": "é"}');
 
 describe.each<[string, () => Folder]>([
   ['disk', () => diskFolder(folder)],
-  ['files of a chosen folder', () => fileFolder([named('top/data.bin', bytes), named('top/config.json', config), named('top/unet/part.txt', 'part')])],
-  ['memory', () => memoryFolder([['data.bin', bytes], ['config.json', config], ['unet/part.txt', 'part']])],
+  [
+    'files of a chosen folder',
+    () =>
+      fileFolder([named('top/data.bin', bytes), named('top/config.json', config), named('top/unet/part.txt', 'part')]),
+  ],
+  [
+    'memory',
+    () =>
+      memoryFolder([
+        ['data.bin', bytes],
+        ['config.json', config],
+        ['unet/part.txt', 'part'],
+      ]),
+  ],
 ])('a folder: %s', (kind, make) => {
   test('lists, opens, reads text, goes down', async () => {
     const here = make();
@@ -88,7 +112,12 @@ describe.each<[string, () => Folder]>([
     const source = (await here.open('data.bin'))!;
     expect(await source.read(0, 300)).toEqual(bytes);
     await source.close?.();
-    expect([await here.open('none'), await here.text('none'), await here.open('unet'), await here.at('none').text('x')]).toEqual([undefined, undefined, undefined, undefined]);
+    expect([
+      await here.open('none'),
+      await here.text('none'),
+      await here.open('unet'),
+      await here.at('none').text('x'),
+    ]).toEqual([undefined, undefined, undefined, undefined]);
     expect([await here.at('unet').text('part.txt'), await here.text('unet/part.txt')]).toEqual(['part', 'part']);
     expect(await here.at('unet').list()).toEqual(['part.txt']);
     expect((await valueOrMessage(() => here.text('data.bin'))).message).toBe('[data.bin] is not text: want UTF-8');
@@ -96,7 +125,9 @@ describe.each<[string, () => Folder]>([
 
   test('stays inside', async () => {
     for (const name of ['../data.bin', '/etc/passwd', 'a//b', 'unet/../data.bin', 'a\\b', 'C:x', '', '.', 'a\0']) {
-      expect((await valueOrMessage(() => make().open(name))).message).toContain(`not a file name inside the folder: ${JSON.stringify(name)}`);
+      expect((await valueOrMessage(() => make().open(name))).message).toContain(
+        `not a file name inside the folder: ${JSON.stringify(name)}`,
+      );
     }
     expect((await valueOrMessage(() => make().at('..'))).message).toContain('not a file name inside');
   });
@@ -112,7 +143,9 @@ test('links on disk are followed, broken ones are files that are not there', asy
 test('files given one by one', async () => {
   const files = fileFolder([new File(['x'], 'a.txt'), new Blob(['y'])]);
   expect([files.name, await files.list(), await files.text('blob-1')]).toEqual(['files', ['a.txt', 'blob-1'], 'y']);
-  expect(() => fileFolder([new File(['x'], 'a'), new File(['y'], 'a')])).toThrow('[a] given twice: want each file once');
+  expect(() => fileFolder([new File(['x'], 'a'), new File(['y'], 'a')])).toThrow(
+    '[a] given twice: want each file once',
+  );
   expect(plainPath('a/b.c-d', 'x')).toBe('a/b.c-d');
 });
 
@@ -125,22 +158,32 @@ describe('JSON', () => {
       ['{a: 1}', 'line 1, column 2: got "a: 1}", want a key in double quotes'],
       ['[1, 2', `line 1, column 6: got the end of the text, want ',' or ']'`],
       ['{"a": "b', 'line 1, column 7: got "\\"b", want a string that ends'],
-      ['{"a": "\\x"}', 'line 1, column 7: got "\\"\\\\x\\"}", want a string without control characters or unknown escapes'],
+      [
+        '{"a": "\\x"}',
+        'line 1, column 7: got "\\"\\\\x\\"}", want a string without control characters or unknown escapes',
+      ],
       ['{"a": 01}', `line 1, column 8: got "1}", want ',' or '}'`],
       ['{"a": NaN}', 'line 1, column 7: got "NaN}", want a value'],
       ['{"a": 1}}', 'line 1, column 9: got "}", want the end of the text'],
     ];
-    for (const [text, want] of cases) expect(() => parseJson(text, 'config.json')).toThrow(`[config.json] not valid JSON at ${want}`);
+    for (const [text, want] of cases)
+      expect(() => parseJson(text, 'config.json')).toThrow(`[config.json] not valid JSON at ${want}`);
   });
 
   test('is what JSON.parse gives; a config must be an object', async () => {
     expect(parseJson('{"a":1,"a":2}', 'x')).toEqual({ a: 2 });
     expect(() => parseObject('[1]', 'config.json')).toThrow('[config.json] got an array, want a JSON object {...}');
     expect(() => parseObject('null', 'config.json')).toThrow('got null');
-    await fc.assert(fc.asyncProperty(fc.oneof(fc.json(), fc.string(), fc.string({ unit: fc.constantFrom(...'[]{}":,1e-. \\tnu') })), async (text) => {
-      const { value, message } = await valueOrMessage(() => parseJson(text, 'x'));
-      if (message === undefined) expect(value).toEqual(JSON.parse(text));
-      else expect(() => JSON.parse(text)).toThrow();
-    }), { numRuns: 500 });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.oneof(fc.json(), fc.string(), fc.string({ unit: fc.constantFrom(...'[]{}":,1e-. \\tnu') })),
+        async (text) => {
+          const { value, message } = await valueOrMessage(() => parseJson(text, 'x'));
+          if (message === undefined) expect(value).toEqual(JSON.parse(text));
+          else expect(() => JSON.parse(text)).toThrow();
+        },
+      ),
+      { numRuns: 500 },
+    );
   });
 });

@@ -33,7 +33,12 @@ export type Layout = {
 };
 
 /** One tensor as the model wants it: rows [begin, end) of the stored one (all when absent), then transposed, of `shape`. */
-export type TensorView = { tensor: string; shape: readonly number[]; rows?: readonly [number, number]; transpose?: true };
+export type TensorView = {
+  tensor: string;
+  shape: readonly number[];
+  rows?: readonly [number, number];
+  transpose?: true;
+};
 
 /** `views`: path -> view. `unexpected`: stored names that the layout does not know. */
 export type LayoutView = { views: Map<string, TensorView>; unexpected: string[]; ignored: string[] };
@@ -68,7 +73,14 @@ export function applyLayout(layout: Layout, shapes: Shapes): LayoutView {
   return result;
 }
 
-function view(where: string, rule: Rule, tensor: string, shape: readonly number[], part: number, parts: number): TensorView {
+function view(
+  where: string,
+  rule: Rule,
+  tensor: string,
+  shape: readonly number[],
+  part: number,
+  parts: number,
+): TensorView {
   const rows = (shape[0] ?? 0) / parts;
   if (parts > 1 && !(Number.isInteger(rows) && rows > 0)) {
     throw new UserError(`[${where}] ${tensor} can not be cut in ${parts}: got shape [${shape}]`);
@@ -91,7 +103,10 @@ function view(where: string, rule: Rule, tensor: string, shape: readonly number[
 
 type Match = (name: string) => string[] | undefined;
 
-function first<T extends Rule & { match: Match }>(rules: readonly T[], name: string): { rule: T; parts: string[] } | undefined {
+function first<T extends Rule & { match: Match }>(
+  rules: readonly T[],
+  name: string,
+): { rule: T; parts: string[] } | undefined {
   for (const rule of rules) {
     const parts = rule.match(name);
     if (parts) return { rule, parts };
@@ -101,12 +116,12 @@ function first<T extends Rule & { match: Match }>(rules: readonly T[], name: str
 
 /** What the stars of `pattern` stand for in a name, or undefined when it does not match. */
 function matcher(pattern: string): Match {
-  const source = pattern.split('.').map((part) => (part === '**' ? '(.+)' : part === '*' ? '([^.]+)' : escape(part)));
+  const source = pattern.split('.').map((part) => (part === '**' ? '(.+)' : part === '*' ? '([^.]+)' : literal(part)));
   const test = new RegExp(`^${source.join('\\.')}$`, 's');
   return (name) => test.exec(name)?.slice(1);
 }
 
-const escape = (text: string) => text.replace(/[^\w]/g, '\\$&');
+const literal = (text: string) => text.replace(/[^\w]/g, '\\$&');
 
 function fill(target: string, parts: readonly string[]): string {
   let next = 0;

@@ -8,7 +8,14 @@ import { clipBuffers, clipRules } from './openai-clip.ts';
 const FILE = 'open_clip_config.json';
 
 /** Settings that change nothing here: how the original is initialised, trained or tokenises. */
-const HARMLESS = ['timm_model_pretrained', 'patch_dropout', 'output_tokens', 'init_logit_scale', 'hf_tokenizer_name', 'tokenizer_kwargs'];
+const HARMLESS = [
+  'timm_model_pretrained',
+  'patch_dropout',
+  'output_tokens',
+  'init_logit_scale',
+  'hf_tokenizer_name',
+  'tokenizer_kwargs',
+];
 /** Settings that may be written out with the value that they have anyway. */
 const DEFAULTS = ['pool_type=tok', 'pool_type=argmax', 'pos_embed_type=learnable', 'proj_type=linear'];
 
@@ -89,6 +96,8 @@ function refuseOthers(from: Settings, known: readonly string[]): void {
   for (const [name, value] of Object.entries(from)) {
     const off = !value || HARMLESS.includes(name) || DEFAULTS.includes(`${name}=${value}`);
     if (known.includes(name) || off) continue;
-    throw new UserError(`[${FILE}] ${name}: ${JSON.stringify(value)} is not supported: want a plain ViT and text transformer`);
+    throw new UserError(
+      `[${FILE}] ${name}: ${JSON.stringify(value)} is not supported: want a plain ViT and text transformer`,
+    );
   }
 }

@@ -1,0 +1,82 @@
+// The class that a folder asks for, by the `model_type` of its config.json.
+import { openCheckpoint } from '../io/checkpoint.ts';
+import { UserError } from '../io/error.ts';
+import { parseObject } from '../io/json.ts';
+import { viewCheckpoint } from '../io/layouts/index.ts';
+import type { FromPretrained } from '../io/pretrained.ts';
+import { baseName, diskFolder, type Folder, fileFolder } from '../io/source.ts';
+import { loadTokenizer, type Tokenizer } from '../io/tokenizer.ts';
+import { CLIPModel } from '../models/clip.ts';
+import { SiglipModel } from '../models/siglip.ts';
+import { tensor } from '../ops/index.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { type ImageProcessor, imageProcessor, type PixelValues } from './image-processor.ts';
+import { type ImageInput, load_image } from './load-image.ts';
+
+/** Where a model is: a path of a folder or file, a Folder, or the files of a page. */
+export type ModelSource = string | Folder | Blob | readonly Blob[];
+
+/** Pictures to model inputs: f32 [pictures, 3, H, W]. */
+export type Processor = (images: ImageInput | readonly ImageInput[]) => Promise<{ pixel_values: Tensor }>;
+
+const MODELS = { clip: CLIPModel, siglip: SiglipModel };
+export type ModelType = keyof typeof MODELS;
+
+const isModelType = (kind: unknown): kind is ModelType => typeof kind === 'string' && Object.hasOwn(MODELS, kind);
+
+/** The `model_type` of a checkpoint, whatever names it uses. Throws a UserError when no class here runs it. */
+export function modelType(config: Record<string, unknown> | undefined, name: string): ModelType {
+  const kind = config?.model_type;
+  if (isModelType(kind)) return kind;
+  const got = config ? `model_type ${JSON.stringify(kind) ?? 'missing'}` : 'no config.json';
+  throw new UserError(`[${name}] not a model that can be used here: got ${got}, want one of ${Object.keys(MODELS).join(', ')}`);
+}
+
+export const AutoModel = {
+  /** The model of a folder with its weights, as the class of its `model_type` gives it. */
+  async from_pretrained(from: ModelSource, options: FromPretrained = {}) {
+    const checkpoint = await openCheckpoint(from, options);
+    try {
+      const { config } = await viewCheckpoint(checkpoint);
+      return await MODELS[modelType(config, checkpoint.name)].from_pretrained(from, options);
+    } finally {
+      await checkpoint.close();
+    }
+  },
+};
+
+export const AutoTokenizer = {
+  from_pretrained: async (from: ModelSource): Promise<Tokenizer> => loadTokenizer(folderOf(from)),
+};
+
+export const AutoProcessor = {
+  /** The image processor of a folder, from preprocessor_config.json or transformers 5's processor_config.json. */
+  async from_pretrained(from: ModelSource): Promise<Processor> {
+    const folder = folderOf(from);
+    for (const name of ['preprocessor_config.json', 'processor_config.json']) {
+      const text = await folder.text(name);
+      if (text !== undefined) return processor(imageProcessor(parseObject(text, name), name));
+    }
+    throw new UserError(`[${folder.name}] no preprocessor_config.json: want it beside the weights`);
+  },
+};
+
+function processor(prepare: ImageProcessor): Processor {
+  return async (images) => {
+    const list: readonly ImageInput[] = Array.isArray(images) ? images : [images as ImageInput];
+    const pictures: PixelValues[] = [];
+    for (const image of list) pictures.push(prepare(await load_image(image)));
+    const [first] = pictures;
+    if (!first) throw new UserError('[processor] no pictures: want at least one');
+    const data = new Float32Array(pictures.length * first.data.length);
+    for (const [i, picture] of pictures.entries()) data.set(picture.data, i * first.data.length);
+    return { pixel_values: tensor(data, [pictures.length, ...first.shape]) };
+  };
+}
+
+/** The folder of a model: the one given, or the one around the weights file given. */
+export function folderOf(from: ModelSource): Folder {
+  if (typeof from !== 'string') return from instanceof Blob ? fileFolder([from]) : 'list' in from ? from : fileFolder(from);
+  const file = baseName(from);
+  return diskFolder(file.endsWith('.safetensors') ? from.slice(0, from.length - file.length) || '.' : from);
+}

@@ -1,0 +1,178 @@
+// Which of some labels a picture shows, by CLIP (Radford et al. 2021, arXiv:2103.00020) or SigLIP (Zhai et al. 2023,
+// arXiv:2303.15343): the label whose sentence lies nearest to the picture. B = pictures, T = labels, E = embedding.
+import { openCheckpoint } from '../io/checkpoint.ts';
+import { UserError } from '../io/error.ts';
+import { viewCheckpoint } from '../io/layouts/index.ts';
+import { type FromPretrained, pretrained } from '../io/pretrained.ts';
+import type { Tokenizer } from '../io/tokenizer.ts';
+import { tensor } from '../ops/index.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { AutoModel, AutoProcessor, AutoTokenizer, type ModelSource, modelType } from './auto.ts';
+import type { ImageInput } from './load-image.ts';
+
+export type Classification = { label: string; score: number };
+
+export type ZeroShotOptions = {
+  /** The sentence around a label, `{}` in its place. Default: the one the model's card names, else transformers' own. */
+  hypothesis_template?: string | undefined;
+  /** Pictures in one run. */
+  batch_size?: number | undefined;
+  signal?: AbortSignal | undefined;
+};
+
+type Classify = {
+  /** The labels with their scores, best first. */
+  (image: ImageInput, labels: readonly string[], options?: ZeroShotOptions): Promise<Classification[]>;
+  /** The same for each of several pictures; no score depends on what else is in the list. */
+  (images: readonly ImageInput[], labels: readonly string[], options?: ZeroShotOptions): Promise<Classification[][]>;
+};
+
+export type ZeroShotImageClassifier = Classify & {
+  model: Awaited<ReturnType<typeof AutoModel.from_pretrained>>;
+  model_type: string;
+  /** What a call takes when it names none. */
+  hypothesis_template: string;
+  dispose(): void;
+  [Symbol.dispose](): void;
+};
+
+const TASK = 'zero-shot-image-classification';
+const DEFAULT_TEMPLATE = 'This is a photo of {}.'; // of transformers' pipeline
+const TEXTS_AT_ONCE = 256;
+const REMEMBERED = 4096; // sentences whose embeddings are kept, a few kB each
+
+/** CLIP's labels compete; SigLIP asks of each on its own. `scalar` is the shape of logit_scale. */
+const FAMILIES = {
+  clip: { positions: 77, padding: 'longest', text: String, probabilities: (x: Tensor) => x.softmax(-1), scalar: [] },
+  siglip: { positions: 64, padding: 'max_length', text: siglipText, probabilities: (x: Tensor) => x.sigmoid(), scalar: [1] },
+} as const;
+
+/** As SigLIP was trained: lower case; the first version (with a tokenizer of its own) also drops ASCII punctuation. */
+function siglipText(text: string, { config }: Tokenizer): string {
+  const lower = text.toLowerCase();
+  if (!String(config.tokenizer_class).startsWith('SiglipTokenizer')) return lower;
+  return lower.replace(/[!-/:-@[-`{-~]/g, '').replace(/\s+/g, ' ').trim();
+}
+
+/** The numbers between similarities and logits, in f32 whatever the model's dtype. */
+const logitScale = (shape: readonly number[]) =>
+  pretrained('logit_scale', (w) => ({ scale: w.get('logit_scale', shape), bias: w.maybe('logit_bias', shape) }));
+
+/**
+ * A classifier on a CLIP or SigLIP folder: `await classify(image, ['a cat', 'a dog'])`. Throws a UserError when the folder
+ * is not one, lacks its tokenizer or processor, or when there are no labels.
+ */
+export async function zeroShotImageClassification(
+  from: ModelSource,
+  options: FromPretrained = {},
+): Promise<ZeroShotImageClassifier> {
+  options.signal?.throwIfAborted();
+  const { model_type, positions, tokenizer, processor, hypothesis_template } = await readFolder(from, options);
+  const family = FAMILIES[model_type];
+  const model = await AutoModel.from_pretrained(from, options);
+  const { progress_callback: _, dtype: __, ...where } = options;
+  const head = await logitScale(family.scalar).from_pretrained(from, { ...where, device: model.device }).catch((error) => {
+    model.dispose();
+    throw error;
+  });
+  const known = new Map<string, Float32Array>();
+
+  /** Normalised embeddings of sentences, [T, E]; each sentence is computed once. */
+  async function embedTexts(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]> {
+    const fresh = [...new Set(texts)].filter((text) => !known.has(text));
+    const found = new Map(texts.map((text) => [text, known.get(text)]));
+    for (let at = 0; at < fresh.length; at += TEXTS_AT_ONCE) {
+      signal?.throwIfAborted();
+      const part = fresh.slice(at, at + TEXTS_AT_ONCE);
+      const words = { padding: family.padding, truncation: true, max_length: positions } as const;
+      const ids = tokenizer(part.map((text) => family.text(text, tokenizer)), words).input_ids;
+      using input_ids = tensor(ids, { dtype: 'i32' });
+      using embeds = model.get_text_features({ input_ids }).normalize();
+      const rows = (await embeds.data()) as Float32Array;
+      const size = rows.length / part.length;
+      for (const [i, text] of part.entries()) found.set(text, rows.slice(i * size, (i + 1) * size));
+    }
+    for (const [text, row] of found) {
+      known.delete(text);
+      known.set(text, row!);
+    }
+    for (const text of [...known.keys()].slice(0, Math.max(0, known.size - REMEMBERED))) known.delete(text);
+    return texts.map((text) => found.get(text)!);
+  }
+
+  /** [B, T] of scores. */
+  async function score(images: readonly ImageInput[], rows: readonly Float32Array[]): Promise<Float32Array> {
+    const size = rows[0]!.length;
+    const flat = new Float32Array(rows.length * size);
+    for (const [i, row] of rows.entries()) flat.set(row, i * size);
+    using pixel_values = (await processor(images)).pixel_values;
+    using texts = tensor(flat, [rows.length, size]);
+    const embeds = model.get_image_features({ pixel_values }).normalize().to('f32'); // [B, E]
+    const logits = embeds.matmul(texts.transpose(0, 1)).mul(head.scale.exp());
+    using probabilities = family.probabilities(head.bias ? logits.add(head.bias) : logits);
+    return (await probabilities.data()) as Float32Array;
+  }
+
+  async function classify(
+    images: ImageInput | readonly ImageInput[],
+    labels: readonly string[],
+    { hypothesis_template: template = hypothesis_template, batch_size = 8, signal }: ZeroShotOptions = {},
+  ): Promise<Classification[] | Classification[][]> {
+    check(labels, template);
+    const rows = await embedTexts(labels.map((label) => template.replaceAll('{}', () => label)), signal);
+    const list: readonly ImageInput[] = Array.isArray(images) ? images : [images as ImageInput];
+    const results: Classification[][] = [];
+    for (let at = 0; at < list.length; at += batch_size) {
+      signal?.throwIfAborted();
+      const part = list.slice(at, at + batch_size);
+      const scores = await score(part, rows);
+      for (let i = 0; i < part.length; i++) {
+        const of = labels.map((label, t) => ({ label, score: scores[i * labels.length + t]! }));
+        results.push(of.sort((a, b) => b.score - a.score));
+      }
+    }
+    return Array.isArray(images) ? results : results[0]!;
+  }
+
+  const dispose = () => {
+    model.dispose();
+    head.dispose();
+  };
+  const more = { model, model_type, hypothesis_template, dispose, [Symbol.dispose]: dispose };
+  return Object.assign(classify as Classify, more);
+}
+
+/** What a folder says besides its weights. */
+async function readFolder(from: ModelSource, options: FromPretrained) {
+  const checkpoint = await openCheckpoint(from, options);
+  try {
+    const { config } = await viewCheckpoint(checkpoint);
+    const model_type = modelType(config, checkpoint.name);
+    const text = { ...(config?.text_config as object), ...(config?.text_config_dict as object) };
+    return {
+      model_type,
+      positions: (text as { max_position_embeddings?: number }).max_position_embeddings ?? FAMILIES[model_type].positions,
+      tokenizer: await AutoTokenizer.from_pretrained(from),
+      processor: await AutoProcessor.from_pretrained(from),
+      hypothesis_template: promptOf(await checkpoint.text('README.md')) ?? DEFAULT_TEMPLATE,
+    };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** The template that a model card recommends: "**Prompt to use:** `a drawing of X`", with X or {} for the label. */
+export function promptOf(card = ''): string | undefined {
+  const prompt = /^\W*prompt to use\W*`([^`\n]+)`/im.exec(card)?.[1];
+  const template = prompt?.includes('{}') ? prompt : prompt?.replace(/\bX\b/, '{}');
+  return template?.includes('{}') ? template : undefined;
+}
+
+function check(labels: readonly string[], template: string): void {
+  if (labels.length === 0) throw new UserError(`[${TASK}] no labels: want at least one, such as "a cat"`);
+  const bad = labels.findIndex((label) => typeof label !== 'string' || label.trim() === '');
+  if (bad >= 0) throw new UserError(`[${TASK}] label ${bad + 1}: got ${JSON.stringify(labels[bad])}, want a text`);
+  if (!template.includes('{}')) {
+    throw new UserError(`[${TASK}] hypothesis_template: got ${JSON.stringify(template)}, want {} where the label goes`);
+  }
+}

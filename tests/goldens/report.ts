@@ -1,0 +1,30 @@
+// Reports as text.
+import type { Report } from './case.ts';
+import type { Row } from './compare.ts';
+
+const counts = (reports: readonly Report[]): string => {
+  const rows = reports.flatMap(({ outputs }) => outputs);
+  const good = rows.filter(({ ok }) => ok).length;
+  const missing = reports.reduce((n, report) => n + report.missing.length, 0);
+  return `${good} ok, ${rows.length - good} off, ${missing} missing`;
+};
+
+function rowText({ call, output, ok, max_abs, scale, f32_error, sha256, why }: Row): string {
+  const difference = max_abs === null ? 'none' : max_abs === 0 ? '0' : max_abs.toExponential(2);
+  const numbers = `max|d| ${difference.padEnd(8)}  scale ${scale}  f32_error ${f32_error}`;
+  const note = why ? `\n       ${why.length > 400 ? `${why.slice(0, 400)}...` : why}` : '';
+  return `  ${ok ? 'ok ' : 'OFF'}  ${`${call}/${output}`.padEnd(28)}  ${numbers.padEnd(54)}  sha256 ${sha256}${note}`;
+}
+
+/** A line for each output; missing ones together where the reason is the same. */
+export function caseText(report: Report): string {
+  const reasons = new Map<string, string[]>();
+  for (const { call, output, why } of report.missing) reasons.set(why, [...(reasons.get(why) ?? []), `${call}/${output}`]);
+  const missing = [...reasons].map(([why, outputs]) => {
+    const few = outputs.length > 6 ? [...outputs.slice(0, 5), `${outputs.length - 5} more`] : outputs;
+    return `  MISSING  ${why}\n       ${few.join('  ')}`;
+  });
+  return [`${report.case}: ${counts([report])}`, ...report.outputs.map(rowText), ...missing].join('\n');
+}
+
+export const summaryText = (reports: readonly Report[]): string => `${reports.length} cases: ${counts(reports)}`;

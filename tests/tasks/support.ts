@@ -1,0 +1,72 @@
+// A small CLIP or SigLIP folder in memory: a golden's weights, a tokenizer of letters, a processor.
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type Folder, memoryFolder } from '../../src/io/source.ts';
+
+export const golden = (name: string) => fileURLToPath(new URL(`../goldens/cases/${name}`, import.meta.url));
+const read = (name: string) => new Uint8Array(readFileSync(golden(name)));
+
+export const START = 96;
+export const END = 95;
+
+const LETTERS = 'abcdefghijklmnopqrstuvwxyz';
+/** One token for each letter, and one for each that ends a word. */
+const vocab = Object.fromEntries([...LETTERS].flatMap((c, i) => [[c, 3 + i], [`${c}</w>`, 29 + i]]));
+
+/** A tokenizer.json whose ids fit the golden models; `start` and `end` go around a text. */
+export function letterTokenizer(start: number | undefined, end: number): string {
+  const special = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const added = [
+    ...(start === undefined ? [] : [{ id: start, content: '<start>', ...special }]),
+    { id: end, content: '<end>', ...special },
+  ];
+  const around = (name: string) => ({ SpecialToken: { id: name, type_id: 0 } });
+  return JSON.stringify({
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: added,
+    normalizer: null,
+    pre_tokenizer: { type: 'Split', pattern: { Regex: '[a-z]+' }, behavior: 'Removed', invert: true },
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [...(start === undefined ? [] : [around('<start>')]), { Sequence: { id: 'A', type_id: 0 } }, around('<end>')],
+      pair: [],
+      special_tokens: Object.fromEntries(added.map(({ id, content }) => [content, { id: content, ids: [id], tokens: [content] }])),
+    },
+    decoder: null,
+    model: {
+      type: 'BPE',
+      unk_token: null,
+      continuing_subword_prefix: '',
+      end_of_word_suffix: '</w>',
+      fuse_unk: false,
+      byte_fallback: false,
+      vocab: { ...vocab, ...Object.fromEntries(added.map(({ id, content }) => [content, id])) },
+      merges: [],
+    },
+  });
+}
+
+/** The golden `clip` or `siglip` with everything that a task needs; `more` adds or replaces files. */
+export function tinyFolder(family: 'clip' | 'siglip', more: Record<string, string> = {}): Folder {
+  const isClip = family === 'clip';
+  const size = isClip ? 30 : 24;
+  const processor = isClip
+    ? { image_processor_type: 'CLIPImageProcessor', size: { shortest_edge: size }, crop_size: { height: size, width: size } }
+    : { image_processor_type: 'SiglipImageProcessor', size: { height: size, width: size } };
+  const words = isClip
+    ? { tokenizer_class: 'CLIPTokenizer', pad_token: '<end>', eos_token: '<end>' }
+    : { tokenizer_class: 'SiglipTokenizer', pad_token: '<end>', eos_token: '<end>' };
+  const files: Record<string, string | Uint8Array> = {
+    'config.json': read(`${family}/config.json`),
+    'model.safetensors': read(`${family}/model.safetensors`),
+    'tokenizer.json': isClip ? letterTokenizer(END, START) : letterTokenizer(undefined, 1),
+    'tokenizer_config.json': JSON.stringify(words),
+    'preprocessor_config.json': JSON.stringify(processor),
+    ...more,
+  };
+  return memoryFolder(Object.entries(files), `tiny-${family}`);
+}
+
+export const pictures = ['landscape', 'portrait', 'rgba', 'tiny'].map((name) => golden(`clip-processor/${name}.png`));
