@@ -2,9 +2,9 @@
 // family of shaders/ names. No arithmetic is written here, and no other module writes WGSL.
 import { accessor, type Binding, type Extra, type StructLayout } from '../gpu/shader.ts';
 import type { DType } from '../tensor/dtype.ts';
-import { collapse, isContiguous } from '../tensor/shape.ts';
+import { collapse } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { Group } from './group.ts';
+import { type Group, isGenerator } from './group.ts';
 import { type Param, storageForm } from './kernel.ts';
 
 /** What a group adds to its kernel. */
@@ -19,9 +19,6 @@ const REGISTER: Record<DType, string> = { f32: 'V', f16: 'V', bool: 'V', i32: 'V
 /** The form of a family's function for a type: abs_ is abs_i32 of integers. */
 const formOf = (fn: string, dtype: DType) =>
   dtype === 'i32' || dtype === 'u32' ? `${fn.replace(/_$/, '')}_${dtype}` : fn;
-
-/** True when element i of the view is element i of what it shows. */
-export const isIdentity = (t: Tensor): boolean => t.base.size === t.size && isContiguous(t.shape, t.layout);
 
 /** Numbers that the chain reads from a uniform struct of its own: vectors first, so that nothing needs padding. */
 class ChainParams {
@@ -81,9 +78,6 @@ function indices(params: ChainParams, t: Tensor): string {
   const at = place(params, size, stride, t.layout.offset);
   return `vec4u(${['i', 'i+1u', 'i+2u', 'i+3u'].map((i) => at(i)).join(',')})`;
 }
-
-/** A node made from its index alone. */
-export const isGenerator = (t: Tensor): boolean => !!t.op?.map && t.inputs.length === 0;
 
 /**
  * How four elements from i on are read. `row`: the kernel's quads never cross a multiple of it, and start at multiples

@@ -1,7 +1,7 @@
 // Which nodes share a kernel: chains of elementwise ops become one, and one behind a kernel becomes its epilogue.
 import { isFloat } from '../tensor/dtype.ts';
+import { isContiguous } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { isGenerator, isIdentity } from './fuse.ts';
 import type { Graph } from './graph.ts';
 
 /**
@@ -12,6 +12,12 @@ export type Group = { root: Tensor; members: Tensor[]; leaves: Tensor[]; produce
 
 const STORAGE_BUFFERS = 8; // per stage, the WebGPU default that every adapter has
 const EPILOGUE_BUFFERS = 2; // beside those of the kernel itself
+
+/** True when element i of the view is element i of what it shows. */
+const isIdentity = (t: Tensor): boolean => t.base.size === t.size && isContiguous(t.shape, t.layout);
+
+/** A node made from its index alone. */
+export const isGenerator = (t: Tensor): boolean => !!t.op?.map && t.inputs.length === 0;
 
 /** Groups in an order that runs. Nodes are looked at backwards, so every consumer of a node has its group before it. */
 export function groups(graph: Graph): Group[] {
