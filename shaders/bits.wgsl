@@ -28,9 +28,9 @@ fn e5m2_four(q: u32) -> vec4f {
 }
 fn e4m3_four(q: u32) -> vec4f {
   let b = bytes(q);
-  let h = ((b & vec4u(128u)) << vec4u(8u)) | ((b & vec4u(127u)) << vec4u(7u)); // as a half 2^-8 of its value
-  let v = vec4f(unpack2x16float(h.x | (h.y << 16u)), unpack2x16float(h.z | (h.w << 16u))) * 256.0;
-  return select(v, bitcast<vec4f>(vec4u(0x7fc00000u)), (b & vec4u(127u)) == vec4u(127u));
+  let nan = select(vec4u(0u), vec4u(0x7e00u), (b & vec4u(127u)) == vec4u(127u));
+  let h = ((b & vec4u(128u)) << vec4u(8u)) | ((b & vec4u(127u)) << vec4u(7u)) | nan; // as a half 2^-8 of its value
+  return vec4f(unpack2x16float(h.x | (h.y << 16u)), unpack2x16float(h.z | (h.w << 16u))) * 256.0;
 }
 
 @compute @workgroup_size(WG)

@@ -1,15 +1,16 @@
-// Transcendental functions of f32 whose bits do not depend on the adapter: only + - * fma floor, integers and selects, each of
-// which has one right result, where built-ins and `/` have a tolerance. Largest error in ulp over every fifth float, if fma
-// rounds twice (software adapters) | once (GPUs):
+// Transcendental functions of f32 whose bits do not depend on the adapter: only + - * fma floor, integers and selects,
+// each of which has one right result, where built-ins and `/` have a tolerance. Largest error in ulp over every fifth
+// float, if fma rounds twice (software adapters) | once (GPUs):
 //   exp_ 1.2 | 0.9   log_ 1.0 | 1.0   sin_ cos_ 3.3 | 3.3   tanh_ 3.3 | 3.0   erf_ 2.4 | 2.4   sigmoid_ 3.2 | 2.8
 //   expm1_ 1.5 | 1.5   log1p_ 1.6 | 1.5
-// exp_ is 0 below -87.33654 and inf above 88.72283. sin_ and cos_ have this bound for |x| <= 2^17; from there to 2^22 they are off by
-// as much as half an ulp of x makes, beyond they are NaN. tanh_ and erf_ reach exactly +-1.
-// No step reads or makes a subnormal number, which some adapters flush to zero: exp_ and sigmoid_ are 0 below 2^-126; sin_, tanh_,
-// erf_, expm1_ and log1p_ return a subnormal x itself; log_ takes its bits as an integer. NaN gives NaN, tested on bits because
-// compilers may assume that there is none. min, max and clamp of floats are slow on SwiftShader: bits are compared as integers.
-// Polynomials: weighted Remez fits, coefficients rounded to f32 one by one and the rest fitted again. The comments give interval,
-// degree and largest relative error before rounding of the arithmetic.
+// exp_ is 0 below -87.33654 and inf above 88.72283. sin_ and cos_ have their bound for |x| <= 2^17; up to 2^22 they are
+// off by no more than half an ulp of x, beyond they are NaN. tanh_ and erf_ reach exactly +-1.
+// No result depends on subnormal arithmetic, which some adapters flush to zero: exp_ and sigmoid_ are 0 below 2^-126;
+// sin_, tanh_, erf_, expm1_ and log1p_ return a subnormal x itself; log_ takes its bits as an integer. NaN gives NaN,
+// tested on bits because compilers may assume that there is none. min, max and clamp of floats are slow on SwiftShader:
+// bits are compared as integers instead.
+// Polynomials are weighted Remez fits, coefficients rounded to f32 one by one and the rest fitted again. The comments
+// give interval, degree and largest relative error before rounding of the arithmetic.
 
 alias V = vec4f;  // a scalar kernel has f32, i32, u32 here
 alias VI = vec4i;
@@ -30,8 +31,9 @@ fn unless_tiny_(y: V, x: V, tiny: u32) -> V {
   return select(y, x, bitcast<VU>(magnitude_(x)) - VU(tiny) > VU(0x7f800000u - tiny));
 }
 
-// n by another name. Compilers (Mesa's) turn fma(n, a, fma(n, b, x)) into fma(n, a + b, x), which would merge the parts of a
-// constant that was split for accuracy; they cannot know that this is n. The same keeps a factor of x from reaching log2 e.
+// n by another name; `bound`, as bits, is above every n that matters. Compilers, Mesa's for one, turn fma(n, a, fma(n,
+// b, x)) into fma(n, a + b, x) and would merge the parts of a constant that was split for accuracy; they cannot know
+// that this is n. Neither can they move a factor of x into the constants here.
 fn same_(n: V, bound: i32) -> V {
   return bitcast<V>(min(bitcast<VI>(n), VI(bound)));
 }
@@ -124,8 +126,8 @@ fn log_special_(y: V, x: V) -> V {
 fn log_(x: V) -> V {
   let i = bitcast<VI>(x);
   let subnormal = i < VI(0x00800000);
-  let m = select(i, bitcast<VI>(V(i)), subnormal);     // bits of x * 2^149, a whole number
-  let e = (m - VI(0x3f3504f3)) & VI(-0x00800000);      // exponent field of x / sqrt 1/2, less that of 1
+  let m = select(i, bitcast<VI>(V(i)), subnormal); // bits of x * 2^149, a whole number
+  let e = (m - VI(0x3f3504f3)) & VI(-0x00800000);  // exponent field of x / sqrt 1/2, less that of 1
   let n = fma(V(e), V(1.1920929e-7), select(V(0.0), V(-149.0), subnormal));
   return log_special_(log_core_(bitcast<V>(m - e) - V(1.0), n), x);
 }
@@ -141,8 +143,9 @@ fn log1p_(x: V) -> V {
   return unless_tiny_(log_special_(log_core_(f, V(e) * V(1.1920929e-7)), u), x, 0x33800000u);
 }
 
-// sin(x + turn pi / 2) for x >= 0. n = round(x / (pi / 2)) has 17 bits up to x = 2^17; the parts of pi / 2 have 8, 6, 6, 5, 6 and
-// 24 bits, so n times each but the last is exact. |r| <= 0.8025: sine of degree 7, 4.9e-9; cosine of degree 8, 1.6e-10.
+// sin(x + turn pi / 2) for x >= 0. n = round(x / (pi / 2)) has 17 bits up to x = 2^17; the parts of pi / 2 have 8, 6,
+// 6, 5, 6 and 24 bits, so n times each but the last is exact. |r| <= 0.8025: sine of degree 7, 4.9e-9; cosine of degree
+// 8, 1.6e-10.
 fn sin_turned_(x: V, turn: i32) -> V {
   let n = floor(fma(x, V(0.636619772), V(0.5)));
   let m = same_(n, 0x4e000000);
@@ -187,8 +190,8 @@ fn sigmoid_(x: V) -> V {
   return unless_tiny_(y * select(V(1.0), e, bitcast<VI>(x) < VI(0)), x, 0u);
 }
 
-// The error function. |x| < 0.9: x P(x^2), degree 11, 1.2e-8 and 5.2e-8 of 2 / sqrt pi. Above: 1 - P(|x|)^4, P = erfc^(1/4) on
-// [0.9, 3.93] of degree 8, 1.4e-8 of the result, which is 1 at 3.93.
+// The error function. |x| < 0.9: x P(x^2), degree 11, 1.2e-8 and 5.2e-8 of 2 / sqrt pi. Above: 1 - P(|x|)^4, P =
+// erfc^(1/4) on [0.9, 3.93] of degree 8, 1.4e-8 of the result, which is 1 at 3.93.
 fn erf_(x: V) -> V {
   let a = bitcast<V>(min(magnitude_(x), VI(0x407b851f)));
   let z = a * a;

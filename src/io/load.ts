@@ -3,6 +3,7 @@ import { adopt, DeviceStorage, run, settle } from '../exec/run.ts';
 import type { Device } from '../gpu/device.ts';
 import { FLOAT_FORMATS, type FloatFormat, from_bits } from '../ops/bits.ts';
 import { tensor } from '../ops/create.ts';
+import { arange } from '../ops/elementwise.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { Checkpoint, CheckpointTensor } from './checkpoint.ts';
 import { UserError } from './error.ts';
@@ -119,7 +120,8 @@ function blocks(scale: Tensor, shape: readonly number[]): Tensor {
   let spread = scale.rank === 1 ? scale.reshape([-1, ...shape.slice(1).map(() => 1)]) : scale;
   shape.forEach((size, dim) => {
     const block = Math.ceil(size / spread.shape[dim]!);
-    spread = spread.index_select(dim, tensor(Int32Array.from({ length: size }, (_, i) => Math.floor(i / block))));
+    const places = arange(size, 'f32').add(0.5).div(block).floor().to('i32'); // half a step from any rounding
+    spread = spread.index_select(dim, places);
   });
   return spread;
 }

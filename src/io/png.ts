@@ -136,7 +136,9 @@ function predict(kind: number, left: number, up: number, corner: number): number
   if (kind === 2) return up;
   if (kind === 3) return (left + up) >> 1;
   if (kind === 0) return 0;
-  const [a, b, c] = [Math.abs(up - corner), Math.abs(left - corner), Math.abs(left + up - 2 * corner)];
+  const a = Math.abs(up - corner);
+  const b = Math.abs(left - corner);
+  const c = Math.abs(left + up - 2 * corner);
   if (a <= b && a <= c) return left;
   return b <= c ? up : corner;
 }

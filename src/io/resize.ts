@@ -86,7 +86,7 @@ function alongRows({ data, width, height, channels }: Pixels, to: number, table:
       for (let c = 0; c < channels; c++) {
         let sum = HALF;
         let at = (y * width + first) * channels + c;
-        for (let k = 0; k < factors.length; k++, at += channels) sum += data[at]! * factors[k]!;
+        for (let k = 0; k < factors.length; k++, at += channels) sum = (sum + Math.imul(data[at]!, factors[k]!)) | 0;
         out[(y * to + x) * channels + c] = sum >> PRECISION;
       }
     }
@@ -102,7 +102,7 @@ function alongColumns({ data, width, channels }: Pixels, to: number, table: Weig
     for (let x = 0; x < row; x++) {
       let sum = HALF;
       let at = first * row + x;
-      for (let k = 0; k < factors.length; k++, at += row) sum += data[at]! * factors[k]!;
+      for (let k = 0; k < factors.length; k++, at += row) sum = (sum + Math.imul(data[at]!, factors[k]!)) | 0;
       out[y * row + x] = sum >> PRECISION;
     }
   }

@@ -45,10 +45,11 @@ export class Weights {
     if (known && show(known.shape) === show(shape)) return known;
     const found = this.#views.get(path);
     if (!found) missing.push(path);
+    else if (show(found.shape) !== show(shape)) {
+      misshaped.push(`${path}: got ${show(found.shape)}, want ${show(shape)}`);
+    }
     if (missing.length > ENOUGH)
       throw new UserError(`[weights] more than ${ENOUGH} tensors are missing, ${path} the last`);
-    else if (show(found.shape) !== show(shape))
-      misshaped.push(`${path}: got ${show(found.shape)}, want ${show(shape)}`);
     const tensor = new Tensor({ shape: [...shape], dtype: this.#dtype });
     wanted.set(path, tensor);
     return tensor;

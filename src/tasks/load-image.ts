@@ -32,11 +32,18 @@ async function download(address: string, name: string): Promise<Blob> {
   return explain(name, 'cannot be fetched', () => response.blob());
 }
 
+/** Throws a UserError unless there is a file at `image`, when that is a path. */
+export async function checkPath(image: string): Promise<void> {
+  if (ADDRESS.test(image)) return;
+  const { stat } = await import('node:fs/promises');
+  const found = await stat(image).catch(() => undefined);
+  if (!found) throw new UserError(`[${image}] no such file: want a picture`);
+  if (found.isDirectory()) throw new UserError(`[${image}] is a folder: want a picture in it`);
+}
+
 async function readPath(path: string): Promise<Uint8Array> {
-  const { readFile, stat } = await import('node:fs/promises');
-  const found = await stat(path).catch(() => undefined);
-  if (!found) throw new UserError(`[${path}] no such file: want a picture`);
-  if (found.isDirectory()) throw new UserError(`[${path}] is a folder: want a picture, such as ${path}/photo.jpg`);
+  await checkPath(path);
+  const { readFile } = await import('node:fs/promises');
   return plain(await explain(path, 'cannot be read', () => readFile(path)));
 }
 

@@ -1,4 +1,5 @@
 // Reverse-mode gradients as more graph: nodes are added for what is wanted and nothing else.
+import { isFloat } from './dtype.ts';
 import type { Saved } from './op.ts';
 import { show } from './shape.ts';
 import type { Tensor } from './tensor.ts';
@@ -17,7 +18,7 @@ function between(loss: Tensor, wanted: ReadonlySet<Tensor>) {
     }
     stack.pop();
     if (leads.has(t)) continue;
-    const inside = t.inputs.some((x) => leads.get(x));
+    const inside = isFloat(t.dtype) && t.inputs.some((x) => leads.get(x)); // comparisons and indices have no slope
     leads.set(t, inside || wanted.has(t));
     if (inside) order.push(t);
   }

@@ -1,7 +1,7 @@
 // Ops with a kernel of their own in the conformance table: sums, norms, products, windows, indices.
 import { concat, pad, type Tensor } from '../../src/index.ts';
 import * as ref from '../reference.ts';
-import { below, type Case, EXACT, type Input, type Spec, table, within } from './case.ts';
+import { below, type Case, EXACT, type Input, type Spec, type Tolerance, table, within } from './case.ts';
 
 const SUMMED = { all: 2 ** -20, from: 'docs/summation.md: twelve levels of a tree of chains of 512, whose errors cancel' };
 const PRODUCT = { all: 2 ** -18, from: 'docs/summation.md: (128 + k / 128) 2^-24 of sum |a b|, for k <= 300' };
@@ -11,7 +11,7 @@ const LOG = { all: 2 ** -21, from: 'x - max and a logarithm, of values up to 40'
 const ATTENTION = { all: 2 ** -18, from: 'two products and a softmax of scores below 10' };
 
 const ROWS: Input[][] = [[[3]], [[5, 13]], [[37, 67]], [[2, 5000]]]; // small, odd, past a workgroup, past a segment
-const reduction = (op: (x: Tensor) => Tensor, want: (x: ref.Nd) => ref.Nd, tolerance = SUMMED): Spec => ({
+const reduction = (op: (x: Tensor) => Tensor, want: (x: ref.Nd) => ref.Nd, tolerance: Tolerance = SUMMED): Spec => ({
   op,
   want,
   tolerance,
@@ -93,22 +93,20 @@ const CONVOLUTIONS: Record<string, Spec> = {
 };
 
 const qkv = (queries: number, keys: number): Input[] => [[2, 3, queries, 8], [2, 3, keys, 8], [2, 3, keys, 4]];
-const heads = (options: ref.Attention, inputs: Input[][]): Spec => ({
-  op: (q, k, v, mask) =>
-    q.scaled_dot_product_attention(k, v, { is_causal: options.causal ?? false, attn_mask: mask, scale: options.scale ?? 0.3 }),
-  want: (q, k, v, mask) =>
-    ref.attention(q, k, v, { scale: 0.3, ...options, ...(mask && { mask: options.mask ? ref.map(hide)(mask) : mask }) }),
+const heads = ({ causal = false, scale = 0.3 }: ref.Attention, inputs: Input[][], add = (mask: ref.Nd) => mask): Spec => ({
+  op: (q, k, v, attn_mask) => q.scaled_dot_product_attention(k, v, { attn_mask, is_causal: causal, scale }),
+  want: (q, k, v, mask) => ref.attention(q, k, v, { causal, scale, ...(mask && { mask: add(mask) }) }),
   tolerance: ATTENTION,
   inputs,
   layouts: ['plain', 'permuted'],
 });
-const hide = (seen?: number) => (seen ? 0 : -1e30);
+const hide = ref.map((isSeen) => (isSeen ? 0 : -1e30));
 const seen: Input = { shape: [2, 1, 1, 7], dtype: 'bool', fill: (u) => Number(u > 0.2) };
 const ATTENTIONS: Record<string, Spec> = {
   attention: heads({}, [qkv(2, 3), qkv(5, 7), qkv(17, 33)]),
   'attention, causal': heads({ causal: true, scale: 0.7 }, [qkv(7, 7), qkv(2, 7)]),
   'attention, mask': heads({}, [[...qkv(5, 7), [5, 7]]]),
-  'attention, bool mask': heads({ mask: ref.nd([1], () => 0) }, [[...qkv(5, 7), seen]]),
+  'attention, bool mask': heads({}, [[...qkv(5, 7), seen]], hide),
 };
 
 const places = (shape: number[], n: number): Input => ({ shape, dtype: 'i32', fill: below(n) });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { arange, defaultDevice, run, type Tensor, type TraceEvent, tensor } from '../../src/index.ts';
+import type { TraceEvent } from '../../src/exec/trace.ts';
+import { arange, defaultDevice, formatTrace, run, setTrace, type Tensor, tensor } from '../../src/index.ts';
 import { randomNd, upload } from '../ops/harness.ts';
 
 type Build = (x: Tensor, y: Tensor, cut: (t: Tensor) => Promise<Tensor>) => Promise<Tensor>;
@@ -109,7 +110,6 @@ describe('fusion saves kernels', () => {
 
 describe('trace', () => {
   it('names what was fused', async () => {
-    const { setTrace, formatTrace } = await import('../../src/index.ts');
     const events: TraceEvent[] = [];
     setTrace((event) => events.push(event));
     try {

@@ -113,7 +113,7 @@ class Clip(nn.Module):
                 nn.init.zeros_(p)
         table = self.vision_model.embeddings.position_embedding.weight
         side = int((len(table) - 1) ** 0.5)
-        table.data[1:] = 0.5 * waves(side, table.shape[1])  # learnt from nothing, places take hundreds of steps to matter
+        table.data[1:] = 0.5 * waves(side, table.shape[1])  # from nothing, places take hundreds of steps to matter
         nn.init.normal_(self.vision_model.embeddings.class_embedding, std=0.5)
 
     def picture(self, pixels, keep=None):

@@ -1,0 +1,124 @@
+// Builds dist/: index.js for Node, Bun and Deno, browser.js for pages, cli.js for the command line, types/ with --types.
+// Prints what engine + CLIP weigh and fails above the limit. --quiet: nothing but errors.
+import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import process from 'node:process';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+import { wgslPlugin } from './wgsl.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Largest that engine + CLIP may be, minified and gzipped. */
+const MAX_KB = 100;
+/** What a page downloads to run CLIP: loading, the engine, one model. */
+const ENGINE = `
+  export { CLIPModel } from './src/models/clip.ts';
+  export { run, setDevice } from './src/exec/run.ts';
+  export { tensor } from './src/ops/index.ts';
+`;
+
+// `using` needs these symbols; older browsers and Node 20.3 lack them
+const SYMBOLS = "Symbol.dispose??=Symbol.for('Symbol.dispose');Symbol.asyncDispose??=Symbol.for('Symbol.asyncDispose');";
+
+const shared = {
+  absWorkingDir: ROOT,
+  bundle: true,
+  write: false,
+  format: 'esm',
+  target: 'es2022',
+  minify: true,
+  legalComments: 'none',
+  banner: { js: SYMBOLS },
+  plugins: [wgslPlugin],
+  logLevel: 'silent', // a failure throws with the same text
+};
+
+/** Packages stay imports: they are dependencies, and some are native. */
+const NODE = { ...shared, platform: 'node', packages: 'external' };
+
+/** A page has no files, no npm webgpu and no wasm decoders: what asks for them says so. */
+const PAGE = { ...shared, platform: 'browser', plugins: [wgslPlugin, notInPages()] };
+
+function notInPages() {
+  const message = '[browser] paths and npm packages need Node, Bun or Deno; give files, addresses or a GPUDevice';
+  return {
+    name: 'not-in-pages',
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /^node:|^webgpu$|\/image-wasm\.ts$/ }, () => ({ path: 'missing', namespace: 'missing' }));
+      onResolve({ filter: /\/software\.ts$/ }, () => ({ path: 'empty', namespace: 'missing' }));
+      onLoad({ filter: /.*/, namespace: 'missing' }, ({ path: name }) => ({
+        contents: name === 'empty' ? 'module.exports = {}' : `throw new Error(${JSON.stringify(message)})`,
+      }));
+    },
+  };
+}
+
+/** Builds everything; gives the sizes in bytes. */
+export async function buildAll({ types = false, folder = path.join(ROOT, 'dist') } = {}) {
+  const file = async (options) => (await build(options)).outputFiles[0].contents;
+  const { version } = JSON.parse(await readFile(path.join(ROOT, 'package.json'), 'utf8'));
+  const define = { TESSERA_VERSION: JSON.stringify(version) };
+  const stdin = { contents: ENGINE, resolveDir: ROOT, loader: 'ts' };
+  const [index, browser, cli, engine] = await Promise.all([
+    file({ ...NODE, entryPoints: ['src/index.ts'] }),
+    file({ ...PAGE, entryPoints: ['src/index.ts'] }),
+    file({ ...NODE, entryPoints: ['src/cli/main.ts'], define, banner: { js: `#!/usr/bin/env node\n${SYMBOLS}` } }),
+    file({ ...PAGE, stdin }),
+  ]);
+  await mkdir(folder, { recursive: true });
+  for (const [name, bytes] of Object.entries({ 'index.js': index, 'browser.js': browser, 'cli.js': cli })) {
+    const draft = path.join(folder, `${name}.${process.pid}`); // whole or not at all: tests build in parallel
+    await writeFile(draft, bytes);
+    if (name === 'cli.js') await chmod(draft, 0o755);
+    await rename(draft, path.join(folder, name));
+  }
+  if (types) await buildTypes(path.join(folder, 'types'));
+  const gzipped = (bytes) => gzipSync(bytes, { level: 9 }).length;
+  return { engine: gzipped(engine), browser: gzipped(browser), index: gzipped(index), cli: gzipped(cli) };
+}
+
+/** Declarations of what src/index.ts reaches, with tsconfig.json's settings. */
+async function buildTypes(outDir) {
+  const { default: ts } = await import('typescript');
+  const file = path.join(ROOT, 'tsconfig.json');
+  const { options, errors } = ts.parseJsonConfigFileContent(JSON.parse(await readFile(file, 'utf8')), ts.sys, ROOT);
+  await rm(outDir, { recursive: true, force: true });
+  const files = [path.join(ROOT, 'src/index.ts'), path.join(ROOT, 'src/gpu/wgsl.d.ts')];
+  const program = ts.createProgram(files, {
+    ...options,
+    rootDir: path.join(ROOT, 'src'),
+    outDir,
+    declaration: true,
+    emitDeclarationOnly: true,
+    noEmit: false,
+  });
+  const found = [...errors, ...ts.getPreEmitDiagnostics(program), ...program.emit().diagnostics];
+  if (found.length > 0) {
+    const host = { getCanonicalFileName: String, getCurrentDirectory: () => ROOT, getNewLine: () => '\n' };
+    throw new Error(ts.formatDiagnostics(found, host));
+  }
+}
+
+async function main(argv) {
+  const quiet = argv.includes('--quiet');
+  const start = performance.now();
+  const sizes = await buildAll({ types: argv.includes('--types') });
+  const kb = (bytes) => `${(bytes / 1000).toFixed(1)} kB`;
+  if (!quiet) {
+    console.log(`engine + CLIP ${kb(sizes.engine)} (at most ${MAX_KB} kB), minified and gzipped`);
+    console.log(`dist/index.js ${kb(sizes.index)}, browser.js ${kb(sizes.browser)}, cli.js ${kb(sizes.cli)}`);
+    console.log(`built in ${((performance.now() - start) / 1000).toFixed(1)} s`);
+  }
+  if (sizes.engine > MAX_KB * 1000) {
+    throw new Error(`[build] engine + CLIP: got ${kb(sizes.engine)}, want at most ${MAX_KB} kB`);
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  await main(process.argv.slice(2)).catch((error) => {
+    console.error(error.message);
+    process.exitCode = 1;
+  });
+}

@@ -1,0 +1,124 @@
+// tessera inspect: what is in a weights file or a model folder, from its headers alone.
+import process from 'node:process';
+import type { Command } from 'commander';
+import { type Checkpoint, openCheckpoint } from '../io/checkpoint.ts';
+import { findLayout } from '../io/layouts/index.ts';
+import { count as elements } from '../io/safetensors.ts';
+import { print, printJson } from './options.ts';
+import { paint, terminalOf } from './terminal.ts';
+
+type Options = { json?: boolean; filter?: string; variant?: string };
+
+export function addInspect(program: Command): void {
+  program
+    .command('inspect')
+    .description('What is in a safetensors file or a model folder? (reads headers only, sharded ones too)')
+    .argument('<path>', 'a .safetensors file or a folder')
+    .option('--filter <text>', 'only tensors with this in their name')
+    .option('--variant <name>', 'these weights of several, such as fp16')
+    .option('--json', 'print one JSON document and nothing else')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  tessera inspect model.safetensors
+  tessera inspect ./clip-vit-base-patch32 --filter self_attn
+  tessera inspect ./llava-1.5-7b --json`,
+    )
+    .action(inspect);
+}
+
+async function inspect(path: string, { json, filter, variant }: Options): Promise<void> {
+  const checkpoint = await openCheckpoint(path, variant === undefined ? {} : { variant });
+  try {
+    const summary = describe(checkpoint, filter?.toLowerCase());
+    if (json) printJson({ command: 'inspect', path, ...summary });
+    else printSummary(summary);
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+type Group = { tensors: number; parameters: number; bytes: number };
+type Row = { name: string; dtype: string; shape: number[]; parameters: number; bytes: number; file: string };
+type Summary = {
+  name: string;
+  model_type: string | null;
+  architectures: string[];
+  layout: string;
+  files: { name: string; bytes: number; tensors: number }[];
+  totals: Group;
+  dtypes: Record<string, Group>;
+  metadata: Record<string, string>;
+  /** Tensors that a shard holds and the index does not name. */
+  unexpected: string[];
+  filter: string | null;
+  tensors: Row[];
+};
+
+function describe({ name, config, tensors, metadata, unexpected }: Checkpoint, filter: string | undefined): Summary {
+  const all: Row[] = [...tensors.values()].map(({ info, source }) => ({
+    name: info.name,
+    dtype: info.dtype,
+    shape: info.shape,
+    parameters: elements(info.shape),
+    bytes: info.end - info.begin,
+    file: source.name,
+  }));
+  const sources = new Set([...tensors.values()].map(({ source }) => source));
+  const total = (rows: readonly Row[]): Group => ({
+    tensors: rows.length,
+    parameters: rows.reduce((n, row) => n + row.parameters, 0),
+    bytes: rows.reduce((n, row) => n + row.bytes, 0),
+  });
+  const dtypes = [...new Set(all.map(({ dtype }) => dtype))].sort();
+  const { model_type, architectures } = config ?? {};
+  const byName = new Intl.Collator('en', { numeric: true });
+  return {
+    name,
+    model_type: typeof model_type === 'string' ? model_type : null,
+    architectures: Array.isArray(architectures) ? architectures.map(String) : [],
+    layout: findLayout(new Map(all.map((row) => [row.name, row.shape]))).name,
+    files: [...sources].map((source) => ({
+      name: source.name,
+      bytes: source.size,
+      tensors: all.filter(({ file }) => file === source.name).length,
+    })),
+    totals: total(all),
+    dtypes: Object.fromEntries(dtypes.map((dtype) => [dtype, total(all.filter((row) => row.dtype === dtype))])),
+    metadata: Object.fromEntries(metadata),
+    unexpected,
+    filter: filter ?? null,
+    tensors: all.filter((row) => !filter || row.name.toLowerCase().includes(filter)).sort((a, b) => byName.compare(a.name, b.name)),
+  };
+}
+
+function printSummary(summary: Summary): void {
+  const terminal = terminalOf(process.stdout, process.env);
+  const { tensors: list, totals, filter } = summary;
+  const widest = (texts: string[]) => texts.reduce((n, text) => Math.max(n, text.length), 0);
+  const shape = (row: Row) => `[${row.shape.join(', ')}]`;
+  const widths = [widest(list.map(({ name }) => name)), widest(list.map(({ dtype }) => dtype)), widest(list.map(shape))] as const;
+  for (const row of list) {
+    print(`${row.name.padEnd(widths[0])}  ${row.dtype.padEnd(widths[1])}  ${shape(row).padEnd(widths[2])}  ${size(row.bytes).padStart(8)}`);
+  }
+  if (list.length > 0) print('');
+  const line = (name: string, text: string) => text && print(`${paint(terminal, 'bold', name.padEnd(10))}  ${text}`);
+  line('name', summary.name);
+  line('model', [summary.model_type, ...summary.architectures].filter(Boolean).join(', '));
+  line('layout', summary.layout);
+  const several = summary.files.length > 1 ? `${summary.files.length} files, ` : '';
+  line('tensors', `${several}${totals.tensors} tensors${filter === null ? '' : `, ${list.length} with '${filter}' in their name`}`);
+  line('parameters', `${totals.parameters.toLocaleString('en')}, ${size(totals.bytes)}`);
+  const dtypes = Object.entries(summary.dtypes);
+  line('dtypes', dtypes.map(([dtype, group]) => `${dtype} ${group.tensors} tensors ${size(group.bytes)}`).join(', '));
+  line('metadata', Object.entries(summary.metadata).map(([key, value]) => `${key}: ${value}`).join(', '));
+  line('not in the index', summary.unexpected.join(', '));
+}
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
+
+function size(bytes: number): string {
+  const unit = bytes < 1000 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(bytes) / 3));
+  return `${unit === 0 ? bytes : (bytes / 1000 ** unit).toFixed(1)} ${UNITS[unit]}`;
+}

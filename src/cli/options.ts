@@ -1,0 +1,57 @@
+// Options and steps that the commands share.
+import process from 'node:process';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { setDevice } from '../exec/run.ts';
+import { formatTrace, setTrace } from '../exec/trace.ts';
+import type { Device } from '../gpu/device.ts';
+import { UserError } from '../io/error.ts';
+
+export type DeviceOptions = { adapter: string; dtype: 'f32' | 'f16'; json?: boolean; trace?: boolean };
+
+/** The options of a command that computes. */
+export function withDevice(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--adapter <name>', 'gpu, software, or part of an adapter\'s name').default('auto').env('TESSERA_ADAPTER'),
+    )
+    .addOption(new Option('--dtype <type>', 'how weights are kept').choices(['f32', 'f16']).default('f32'))
+    .option('--json', 'print one JSON document and nothing else')
+    .option('--trace', 'print every kernel that runs, on stderr (also with TESSERA_TRACE=1)');
+}
+
+/** Runs `work` on the device asked for and gives the device back. */
+export async function onDevice<T>({ adapter, trace }: DeviceOptions, work: (device: Device) => Promise<T>): Promise<T> {
+  if (trace || process.env.TESSERA_TRACE === '1') setTrace((event) => process.stderr.write(`${formatTrace(event)}\n`));
+  const device = await setDevice({ adapter }).catch((error: Error) => {
+    throw adapter === 'auto' ? error : new UserError(error.message, { cause: error });
+  });
+  try {
+    return await work(device);
+  } finally {
+    device.dispose();
+  }
+}
+
+/** Where a result was computed, for --json. */
+export const provenance = ({ adapter }: Device, { dtype }: DeviceOptions) => ({
+  version: TESSERA_VERSION,
+  runtime: adapter.runtime,
+  adapter,
+  numerics: 'exact', // equal bits in every runtime on one adapter
+  dtype,
+});
+
+declare const TESSERA_VERSION: string;
+
+/** An option's value that counts something. */
+export function count(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError('Want a whole number from 1.');
+}
+
+export const print = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
+export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2));

@@ -1,0 +1,21 @@
+// A bar on stderr while a model loads; nothing when stderr is not a terminal.
+import process from 'node:process';
+import type { Progress } from '../io/load.ts';
+
+export type LoadingBar = { progress_callback: ((event: Progress) => void) | undefined; stop(): void };
+
+export async function loadingBar(): Promise<LoadingBar> {
+  if (!process.stderr.isTTY) return { progress_callback: undefined, stop: () => {} };
+  const { default: progress } = await import('cli-progress');
+  const format = 'loading {name} {bar} {percentage} %';
+  const bar = new progress.SingleBar({ format, clearOnComplete: true, barsize: 30 }, progress.Presets.shades_classic);
+  const progress_callback = (event: Progress) => {
+    if (event.status === 'initiate') bar.start(1, 0, { name: event.name });
+    if (event.status === 'progress') {
+      bar.setTotal(event.total);
+      bar.update(event.loaded);
+    }
+    if (event.status === 'ready') bar.stop();
+  };
+  return { progress_callback, stop: () => bar.stop() };
+}

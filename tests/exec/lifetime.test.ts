@@ -1,0 +1,122 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type Device, defaultDevice, grad, setDevice, type Tensor, tensor, trim } from '../../src/index.ts';
+import { randomNd, upload } from '../ops/harness.ts';
+
+describe('disposed', () => {
+  const message = async (use: () => Promise<unknown>) => {
+    try {
+      await use();
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return 'no error';
+  };
+  const gone = async () => {
+    const x = await tensor([[1, 2]]).add(1).realize();
+    x.dispose();
+    x.dispose();
+    return x;
+  };
+
+  it('tensors cannot be read', async () => {
+    const x = await gone();
+    expect(await message(() => x.data())).toMatchInlineSnapshot(`"[run] computed f32 [1, 2] was disposed and is used again"`);
+  });
+  it('tensors cannot be computed with', async () => {
+    const x = await gone();
+    expect(await message(() => x.add(1).data())).toMatchInlineSnapshot(`"[run] computed f32 [1, 2] was disposed and is used again"`);
+  });
+  it('views go with what they show', async () => {
+    const x = await tensor([[1, 2]]).add(1).realize();
+    x.transpose(0, 1).dispose();
+    expect(await message(() => x.data())).toMatchInlineSnapshot(`"[run] computed f32 [1, 2] was disposed and is used again"`);
+  });
+  it('parents of a computed tensor do not matter', async () => {
+    const x = await tensor([1, 2]).realize();
+    const y = await x.add(1).realize();
+    x.dispose();
+    expect(await y.data()).toEqual(Float32Array.of(2, 3));
+  });
+  it('a tensor is disposed at the end of its block', async () => {
+    let kept: Tensor;
+    {
+      using x = await tensor([1, 2]).add(1).realize();
+      kept = x;
+    }
+    expect(await message(() => kept.data())).toMatch(/disposed/);
+  });
+});
+
+describe('a device', () => {
+  let device: Device;
+  beforeEach(async () => {
+    device = await defaultDevice();
+    await trim(device);
+  });
+
+  /** A small network with every kind of step, and its gradient. */
+  async function step(w: Tensor): Promise<number> {
+    using x = upload(randomNd([4, 8], 1));
+    using h = x.layer_norm().matmul(w).gelu();
+    using loss = h.softmax(-1).mul(h).sum();
+    using dw = grad(loss, [w])[0]!;
+    await dw.realize();
+    return await loss.item();
+  }
+
+  it('creates nothing in 1,000 forwards', async () => {
+    const w = await upload(randomNd([8, 8], 2)).realize();
+    const forward = async () => {
+      using x = tensor([[1, 2, 3, 4, 5, 6, 7, 8]]);
+      return x.matmul(w).gelu().add(1).softmax(-1).realize();
+    };
+    using first = await forward();
+    for (let k = 0; k < 3; k++) (await forward()).dispose();
+    const { dispatches, submits, ...made } = device.counters;
+    const stats = { ...device.pool.stats };
+    for (let k = 0; k < 1000; k++) (await forward()).dispose();
+    expect(device.counters).toEqual({ ...made, dispatches: dispatches + 2000, submits: submits + 1000 });
+    expect(device.pool.stats).toEqual(stats);
+    using last = await forward();
+    expect(await last.data()).toEqual(await first.data());
+    w.dispose();
+  });
+
+  it('holds nothing when all is disposed and trimmed', async () => {
+    const before = device.pool.stats.live;
+    const w = upload(randomNd([8, 8], 2));
+    const first = await step(w);
+    expect(await step(w)).toBe(first);
+    w.dispose();
+    await trim(device);
+    expect(device.pool.stats).toMatchObject({ live: before, free: 0, freeBytes: 0 });
+  });
+
+  it('holds nothing when a computation fails', async () => {
+    const before = device.pool.stats.live;
+    const gone = await tensor([1, 2]).realize();
+    const fresh = tensor([3, 4]);
+    gone.dispose();
+    await expect(fresh.add(gone).data()).rejects.toThrow(/disposed/);
+    fresh.dispose();
+    await trim(device);
+    expect(device.pool.stats.live).toBe(before);
+  });
+});
+
+describe('another device', () => {
+  it('has tensors of its own, and says so', async () => {
+    const here = await tensor([1, 2]).realize();
+    const old = await defaultDevice();
+    const other = await setDevice({ adapter: 'software' });
+    expect(other).not.toBe(old);
+    const there = await tensor([3, 4]).realize();
+    await expect(here.add(there).data()).rejects.toThrowErrorMatchingInlineSnapshot(`[Error: [run] computed f32 [2] is on another device; move it by its data()]`);
+    expect(await here.add(1).data()).toEqual(Float32Array.of(2, 3));
+    other.dispose();
+    await other.gpu.lost;
+    await expect(there.add(1).data()).rejects.toThrow(/\[gpu\] the device was lost/);
+    await setDevice(old);
+    expect(await tensor([1]).add(1).item()).toBe(2);
+  });
+});
