@@ -90,9 +90,9 @@ async function loadView(
   const shape = info.shape.length > 0 ? [last - first, ...info.shape.slice(1)] : [];
   const scaled = info.dtype.startsWith('F8');
   const part = { ...stored, begin: info.begin + first * row, end: info.begin + last * row };
+  using scale = scaled ? await scaleOf(checkpoint, view.tensor, device) : undefined;
   const raw = await stream(part, shape, scaled ? 'f32' : dtype, device, onBytes);
   if (!scaled && !view.transpose) return raw;
-  using scale = scaled ? await scaleOf(checkpoint, view.tensor, device) : undefined;
   let value = raw;
   if (scale) value = value.mul(blocks(scale, info.shape).slice(0, first, last));
   if (view.transpose) value = value.transpose(0, 1);

@@ -68,7 +68,7 @@ describe('a device', () => {
     const w = await upload(randomNd([8, 8], 2)).realize();
     const forward = async () => {
       using x = tensor([[1, 2, 3, 4, 5, 6, 7, 8]]);
-      return x.matmul(w).gelu().add(1).softmax(-1).realize();
+      return await x.matmul(w).gelu().add(1).softmax(-1).realize();
     };
     using first = await forward();
     for (let k = 0; k < 3; k++) (await forward()).dispose();
