@@ -3,6 +3,7 @@ import process from 'node:process';
 import type { Command } from 'commander';
 import { UserError } from '../io/error.ts';
 import { baseName } from '../io/source.ts';
+import { identify } from '../tasks/auto.ts';
 import { checkPath } from '../tasks/load-image.ts';
 import { pipeline } from '../tasks/pipeline.ts';
 import { shipped } from '../tasks/shipped.ts';
@@ -39,6 +40,7 @@ async function classify(pictures: string[], options: Options): Promise<void> {
   const labels = await labelsOf(options);
   for (const picture of pictures) await checkPath(picture);
   const model = options.model ?? (await shipped('tessera-clip'));
+  await identify(model); // mistakes come out before a GPU is asked for
   const bars = await loadingBar();
   await onDevice(options, async (device) => {
     const start = performance.now();

@@ -1,9 +1,9 @@
 // The class that a folder asks for, by the `model_type` of its config.json.
-import { openCheckpoint } from '../io/checkpoint.ts';
+import { type CheckpointOptions, openCheckpoint } from '../io/checkpoint.ts';
 import { UserError } from '../io/error.ts';
 import { parseObject } from '../io/json.ts';
 import { viewCheckpoint } from '../io/layouts/index.ts';
-import type { FromPretrained } from '../io/pretrained.ts';
+import type { Config, FromPretrained } from '../io/pretrained.ts';
 import { baseName, diskFolder, type Folder, fileFolder } from '../io/source.ts';
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.ts';
 import { CLIPModel } from '../models/clip.ts';
@@ -24,24 +24,29 @@ export type ModelType = keyof typeof MODELS;
 
 const isModelType = (kind: unknown): kind is ModelType => typeof kind === 'string' && Object.hasOwn(MODELS, kind);
 
-/** The `model_type` of a checkpoint, whatever names it uses. Throws a UserError when no class here runs it. */
-export function modelType(config: Record<string, unknown> | undefined, name: string): ModelType {
-  const kind = config?.model_type;
-  if (isModelType(kind)) return kind;
-  const got = config ? `model_type ${JSON.stringify(kind) ?? 'missing'}` : 'no config.json';
-  throw new UserError(`[${name}] not a model that can be used here: got ${got}, want one of ${Object.keys(MODELS).join(', ')}`);
+/**
+ * The `model_type` of a checkpoint and its config.json as transformers has it today, whatever names the files use. Reads
+ * headers only. Throws a UserError when it is no checkpoint, or no class here runs it.
+ */
+export async function identify(from: ModelSource, options: CheckpointOptions = {}) {
+  const checkpoint = await openCheckpoint(from, options);
+  try {
+    const { config } = await viewCheckpoint(checkpoint);
+    const kind = config?.model_type;
+    if (isModelType(kind)) return { model_type: kind, config: config as Config };
+    const got = config ? `model_type ${JSON.stringify(kind) ?? 'missing'}` : 'no config.json';
+    const want = Object.keys(MODELS).join(', ');
+    throw new UserError(`[${checkpoint.name}] not a model that can be used here: got ${got}, want one of ${want}`);
+  } finally {
+    await checkpoint.close();
+  }
 }
 
 export const AutoModel = {
   /** The model of a folder with its weights, as the class of its `model_type` gives it. */
   async from_pretrained(from: ModelSource, options: FromPretrained = {}) {
-    const checkpoint = await openCheckpoint(from, options);
-    try {
-      const { config } = await viewCheckpoint(checkpoint);
-      return await MODELS[modelType(config, checkpoint.name)].from_pretrained(from, options);
-    } finally {
-      await checkpoint.close();
-    }
+    const { model_type } = await identify(from, options);
+    return MODELS[model_type].from_pretrained(from, options);
   },
 };
 

@@ -1,13 +1,11 @@
 // Which of some labels a picture shows, by CLIP (Radford et al. 2021, arXiv:2103.00020) or SigLIP (Zhai et al. 2023,
 // arXiv:2303.15343): the label whose sentence lies nearest to the picture. B = pictures, T = labels, E = embedding.
-import { openCheckpoint } from '../io/checkpoint.ts';
 import { UserError } from '../io/error.ts';
-import { viewCheckpoint } from '../io/layouts/index.ts';
 import { type FromPretrained, pretrained } from '../io/pretrained.ts';
 import type { Tokenizer } from '../io/tokenizer.ts';
 import { tensor } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { AutoModel, AutoProcessor, AutoTokenizer, type ModelSource, modelType } from './auto.ts';
+import { AutoModel, AutoProcessor, AutoTokenizer, folderOf, identify, type ModelSource } from './auto.ts';
 import type { ImageInput } from './load-image.ts';
 
 export type Classification = { label: string; score: number };
@@ -144,21 +142,15 @@ export async function zeroShotImageClassification(
 
 /** What a folder says besides its weights. */
 async function readFolder(from: ModelSource, options: FromPretrained) {
-  const checkpoint = await openCheckpoint(from, options);
-  try {
-    const { config } = await viewCheckpoint(checkpoint);
-    const model_type = modelType(config, checkpoint.name);
-    const text = { ...(config?.text_config as object), ...(config?.text_config_dict as object) };
-    return {
-      model_type,
-      positions: (text as { max_position_embeddings?: number }).max_position_embeddings ?? FAMILIES[model_type].positions,
-      tokenizer: await AutoTokenizer.from_pretrained(from),
-      processor: await AutoProcessor.from_pretrained(from),
-      hypothesis_template: promptOf(await checkpoint.text('README.md')) ?? DEFAULT_TEMPLATE,
-    };
-  } finally {
-    await checkpoint.close();
-  }
+  const { model_type, config } = await identify(from, options);
+  const text = { ...config.text_config, ...config.text_config_dict };
+  return {
+    model_type,
+    positions: text.max_position_embeddings ?? FAMILIES[model_type].positions,
+    tokenizer: await AutoTokenizer.from_pretrained(from),
+    processor: await AutoProcessor.from_pretrained(from),
+    hypothesis_template: promptOf(await folderOf(from).text('README.md')) ?? DEFAULT_TEMPLATE,
+  };
 }
 
 /** The template that a model card recommends: "**Prompt to use:** `a drawing of X`", with X or {} for the label. */

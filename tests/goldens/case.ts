@@ -4,62 +4,47 @@ import { clip } from './clip.ts';
 import { compare, type Row } from './compare.ts';
 import type { Family, Method, Outputs } from './family.ts';
 import type { CaseFiles } from './files.ts';
-import { type Call, readGolden, readTensors, type Value, type Values } from './golden.ts';
+import { type Call, readGolden, readTensors, type Tensors, type Value, type Values } from './golden.ts';
 import { processors } from './processors.ts';
+import { allMissing, type Missing, missingOf, type Report } from './report.ts';
 import { siglip } from './siglip.ts';
 import { tokenizers } from './tokenizers.ts';
 
 /** Every reference class that is known. */
 const FAMILIES = new Map<string, Family>(Object.entries({ ...clip, ...siglip, ...processors, ...tokenizers }));
 
-export type Missing = { call: string; output: string; why: string };
-export type Report = { case: string; outputs: Row[]; missing: Missing[] };
-
-export const isKnown = (name: string): boolean => FAMILIES.has(name);
-
 export async function runCase(files: CaseFiles): Promise<Report> {
   const golden = await readGolden(files);
   const family = FAMILIES.get(golden.class);
-  if (!family) return allMissing(files.name, golden.calls, `no class ${golden.class} here`);
-  const report: Report = { case: files.name, outputs: [], missing: [] };
-  const tensors = await readTensors(files);
+  if (!family) return allMissing(golden, `no class ${golden.class} here`);
+  if (golden.calls.length === 0) return allMissing(golden, 'the case has no calls');
+  const report: Report = { case: golden.name, outputs: [], missing: [] };
   let model: unknown;
   try {
+    const tensors = await readTensors(files);
     model = await family.load(files);
     for (const call of golden.calls) {
-      const part = await runCall(family, model, call, tensors).catch((error: Error) => missingOf(call, error.message));
-      report.outputs.push(...part.outputs);
-      report.missing.push(...part.missing);
+      await runCall(family, model, call, tensors, report).catch((error: Error) => {
+        report.missing.push(...missingOf(call, error.message));
+      });
     }
+    return report;
   } catch (error) {
-    return allMissing(files.name, golden.calls, (error as Error).message);
+    return allMissing(golden, (error as Error).message);
   } finally {
     (model as Partial<Disposable> | undefined)?.[Symbol.dispose]?.();
   }
-  return report.outputs.length + report.missing.length > 0 ? report : allMissing(files.name, [], 'no calls');
 }
 
-/** What a case that cannot be run leaves open: each of its outputs, or the case itself. */
-export function allMissing(name: string, calls: readonly Call[], why: string): Report {
-  const missing = calls.flatMap((call) => missingOf(call, why).missing);
-  return { case: name, outputs: [], missing: missing.length > 0 ? missing : [{ call: '', output: '', why }] };
-}
-
-type Part = Omit<Report, 'case'>;
-
-function missingOf(call: Call, why: string): Part {
-  const outputs = Object.keys(call.outputs);
-  return { outputs: [], missing: (outputs.length > 0 ? outputs : ['']).map((output) => ({ call: call.name, output, why })) };
-}
-
-async function runCall(family: Family, model: unknown, call: Call, tensors: (name: string) => Values | undefined): Promise<Part> {
+/** Adds to the report, at the end and all at once. */
+async function runCall(family: Family, model: unknown, call: Call, tensors: Tensors, report: Report): Promise<void> {
   const names = call.method.split(/\s*,\s*/);
   const methods = names.map((name) => (Object.hasOwn(family.methods, name) ? family.methods[name] : undefined));
   const unknown = names.filter((_, i) => !methods[i]).map((name) => `no method ${name} here`);
   const known = methods.filter((method) => method !== undefined);
   const problems = unknown.length > 0 ? unknown : misfits(known, call);
   if (Object.keys(call.outputs).length === 0) problems.push('the call names no outputs');
-  if (problems.length > 0) return missingOf(call, problems.join('; '));
+  if (problems.length > 0) throw new Error(problems.join('; '));
 
   const inputs = Object.fromEntries(call.inputs.map((name) => [name, toTensor(tensors(`${call.name}/in/${name}`), name)]));
   const given: Outputs = {};
@@ -68,14 +53,15 @@ async function runCall(family: Family, model: unknown, call: Call, tensors: (nam
     return { output, wanted, got: given[output], want: wanted.value ?? tensors(`${call.name}/out/${output}`) };
   });
   await run(wanted.map(({ got }) => got).filter((got) => got instanceof Tensor)); // in one plan
-  const part: Part = { outputs: [], missing: [] };
+  const rows: Row[] = [];
+  const missing: Missing[] = [];
   for (const { output, wanted: limits, got, want } of wanted) {
-    const missing = (why: string) => part.missing.push({ call: call.name, output, why });
-    if (got === undefined) missing(`no output ${output} of ${call.method} here`);
-    else if (want === undefined) missing('not in golden.safetensors');
-    else part.outputs.push({ call: call.name, output, ...(await compare(await toValue(got), want, limits)) });
+    const why = got === undefined ? `no output ${output} of ${call.method} here` : 'not in golden.safetensors';
+    if (got === undefined || want === undefined) missing.push({ call: call.name, output, why });
+    else rows.push({ call: call.name, output, ...(await compare(await toValue(got), want, limits)) });
   }
-  return part;
+  report.outputs.push(...rows);
+  report.missing.push(...missing);
 }
 
 /** What the methods do not know, or lack. */

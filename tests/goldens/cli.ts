@@ -3,12 +3,11 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Bundles, bundle } from '../runtimes/bundle.ts';
+import { bundle } from '../runtimes/bundle.ts';
 import { closeBrowsers, RUNTIMES, type Runtime, runIn } from '../runtimes/launch.ts';
-import { allMissing, isKnown, type Report, runCase } from './case.ts';
 import { openCase, type Place } from './files.ts';
-import { readGolden } from './golden.ts';
-import { caseText, summaryText } from './report.ts';
+import { type Golden, readGolden } from './golden.ts';
+import { allMissing, caseText, isGood, type Report, summaryText } from './report.ts';
 import { filesBelow, serveFolder } from './serve.ts';
 
 const USAGE = `usage: npm run goldens -- FOLDER [--only 'clip*'] [--runtime NAME] [--adapter NAME] [--json]
@@ -18,8 +17,9 @@ const USAGE = `usage: npm run goldens -- FOLDER [--only 'clip*'] [--runtime NAME
   --adapter  software (default, or TESSERA_ADAPTER), gpu, or part of an adapter's name
   --json     the result as JSON, and nothing else on stdout`;
 
-/** Milliseconds for one case, with the start of its runtime. */
-const LIMIT = 600_000;
+/** Milliseconds for a case among others, and how many times that for one alone. */
+const LIMIT = 60_000;
+const ALONE = 10;
 
 class UsageError extends Error {}
 
@@ -28,13 +28,9 @@ export async function goldens(argv: string[], print: (text: string) => void = (t
   try {
     const options = read(argv);
     const cases = await findCases(options.folder, options.only);
-    const reports: Report[] = [];
-    for await (const report of runAll(cases, options)) {
-      reports.push(report);
-      if (!options.json) print(caseText(report));
-    }
-    print(options.json ? JSON.stringify({ cases: reports }) : summaryText(reports));
-    return reports.every(({ outputs, missing }) => missing.length === 0 && outputs.every(({ ok }) => ok)) ? 0 : 1;
+    const reports = await runAll(cases, options);
+    print(options.json ? JSON.stringify({ cases: reports }) : [...reports.map(caseText), summaryText(reports)].join('\n'));
+    return reports.every(isGood) ? 0 : 1;
   } catch (error) {
     const isUsage = error instanceof UsageError;
     process.stderr.write(`${isUsage ? `${error.message}\n${USAGE}` : (error as Error).stack}\n`);
@@ -80,31 +76,31 @@ async function findCases(folder: string, only: readonly string[]): Promise<strin
   return found;
 }
 
-/** One case after the other, each in a runtime of its own: what one breaks does not reach the next. */
-async function* runAll(cases: readonly string[], { runtime, adapter }: Options): AsyncGenerator<Report> {
-  const isPage = runtime.startsWith('chromium');
-  let bundles: Bundles | undefined;
+/** All cases in one process or page, so that they share compiled kernels; each alone when that came to grief. */
+async function runAll(cases: readonly string[], { runtime, adapter }: Options): Promise<Report[]> {
+  const bundles = await bundle(new URL('main.ts', import.meta.url));
+  const server = runtime.startsWith('chromium') ? await serveFolder(path.dirname(cases[0]!)) : undefined;
+  const placeOf = async (folder: string): Promise<Place> => {
+    if (!server) return { path: folder };
+    return { url: `${server.url}/${encodeURIComponent(path.basename(folder))}`, names: await filesBelow(folder) };
+  };
+  const launch = async (folders: readonly string[], timeout: number): Promise<Report[]> => {
+    const places = await Promise.all(folders.map(placeOf));
+    return (await runIn(runtime, bundles, { places }, { adapter, timeout })) as unknown as Report[];
+  };
   try {
+    return await launch(cases, (1 + cases.length) * LIMIT);
+  } catch {
+    const reports: Report[] = [];
     for (const folder of cases) {
-      const files = await openCase({ path: folder });
-      const golden = await readGolden(files);
-      if (!isKnown(golden.class)) {
-        yield runCase(files); // without a device
-        continue;
-      }
-      bundles ??= await bundle(new URL('main.ts', import.meta.url));
-      const server = isPage ? await serveFolder(path.dirname(folder)) : undefined;
-      try {
-        const url = `${server?.url}/${encodeURIComponent(path.basename(folder))}`;
-        const place: Place = server ? { url, names: await filesBelow(folder) } : { path: folder };
-        yield (await runIn(runtime, bundles, { place }, { adapter, timeout: LIMIT })) as unknown as Report;
-      } catch (error) {
-        yield allMissing(files.name, golden.calls, (error as Error).message);
-      } finally {
-        await server?.close();
-      }
+      const broken = async ({ message }: Error) => [allMissing(await openGolden(folder), message)];
+      reports.push(...(await launch([folder], ALONE * LIMIT).catch(broken)));
     }
+    return reports;
   } finally {
+    await server?.close();
     await closeBrowsers();
   }
 }
+
+const openGolden = (folder: string): Promise<Golden> => readGolden(openCase({ path: folder }));

@@ -8,7 +8,7 @@ const hiddenStates = (states: readonly Tensor[]): Outputs =>
   Object.fromEntries(states.map((state, i) => [`hidden_states.${i}`, state]));
 
 /** openai/CLIP and open_clip name their methods and inputs alike; `*_normalized` is open_clip's `normalize=True`. */
-const original = family(({ checkpoint }) => CLIPModel.from_pretrained(checkpoint), {
+const original = family(async ({ checkpoint }) => CLIPModel.from_pretrained(await checkpoint()), {
   encode_image: method({
     inputs: ['image'],
     run(model: Model, { image }) {
@@ -33,7 +33,7 @@ const original = family(({ checkpoint }) => CLIPModel.from_pretrained(checkpoint
 });
 
 export const clip: Record<string, Family> = {
-  CLIPModel: family(({ checkpoint }) => CLIPModel.from_pretrained(checkpoint), {
+  CLIPModel: family(async ({ checkpoint }) => CLIPModel.from_pretrained(await checkpoint()), {
     get_image_features: method({
       inputs: ['pixel_values'],
       run: (model: Model, inputs) => ({ image_embeds: model.get_image_features(inputs) }),
@@ -48,7 +48,7 @@ export const clip: Record<string, Family> = {
     }),
   }),
 
-  CLIPTextModel: family(({ checkpoint }) => CLIPTextModel.from_pretrained(checkpoint), {
+  CLIPTextModel: family(async ({ checkpoint }) => CLIPTextModel.from_pretrained(await checkpoint()), {
     forward: method({
       inputs: ['input_ids', 'attention_mask?'],
       args: { output_hidden_states: isBoolean },
@@ -61,7 +61,7 @@ export const clip: Record<string, Family> = {
     }),
   }),
 
-  CLIPVisionModel: family(({ checkpoint }) => CLIPVisionModel.from_pretrained(checkpoint), {
+  CLIPVisionModel: family(async ({ checkpoint }) => CLIPVisionModel.from_pretrained(await checkpoint()), {
     forward: method({
       inputs: ['pixel_values'],
       args: { output_hidden_states: isBoolean },

@@ -6,25 +6,24 @@ export type Place = { path: string } | { url: string; names: string[] };
 export type CaseFiles = {
   name: string;
   /** What `from_pretrained` gets: the path of the folder, or the files as `<input webkitdirectory>` gives them. */
-  checkpoint: string | File[];
+  checkpoint(): Promise<string | File[]>;
   read(file: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
 };
 
-export async function openCase(place: Place): Promise<CaseFiles> {
+export function openCase(place: Place): CaseFiles {
   if ('path' in place) return onDisk(place.path);
   const name = decodeURIComponent(place.url.split('/').at(-1)!);
-  const fetched = place.names.map(async (file) => {
+  return asFiles(name, place.names, async (file) => {
     const response = await fetch(`${place.url}/${encodeURI(file)}`);
     if (!response.ok) throw new Error(`[${name}] ${file}: got ${response.status} ${response.statusText}`);
-    return [file, new Uint8Array(await response.arrayBuffer())] as const;
+    return new Uint8Array(await response.arrayBuffer());
   });
-  return inMemory(name, await Promise.all(fetched));
 }
 
 function onDisk(path: string): CaseFiles {
   return {
     name: path.replace(/[\\/]+$/, '').split(/[\\/]/).at(-1)!,
-    checkpoint: path,
+    checkpoint: async () => path,
     async read(file) {
       const { readFile } = await import('node:fs/promises');
       const found = await readFile(`${path}/${file}`).catch((error: NodeJS.ErrnoException) => {
@@ -36,14 +35,21 @@ function onDisk(path: string): CaseFiles {
   };
 }
 
-/** A case whose files are at hand: name and bytes. */
-export function inMemory(name: string, files: Iterable<readonly [string, Uint8Array<ArrayBuffer>]>): CaseFiles {
-  const all = new Map(files);
-  const checkpoint = [...all].map(([path, bytes]) => {
-    const file = new File([bytes], path.split('/').at(-1)!);
+/** A case of which only names and bytes are known. */
+export function asFiles(
+  name: string,
+  names: readonly string[],
+  bytes: (file: string) => Promise<Uint8Array<ArrayBuffer>>,
+): CaseFiles {
+  const open = async (path: string) => {
+    const file = new File([await bytes(path)], path.split('/').at(-1)!);
     return Object.defineProperty(file, 'webkitRelativePath', { value: `${name}/${path}` });
-  });
-  return { name, checkpoint, read: async (file) => all.get(file) };
+  };
+  return {
+    name,
+    checkpoint: () => Promise.all(names.map(open)),
+    read: async (file) => (names.includes(file) ? bytes(file) : undefined),
+  };
 }
 
 /** A file of JSON, or undefined where there is none. */

@@ -18,14 +18,14 @@ export type Call = {
   args: Record<string, unknown>;
   outputs: Record<string, Wanted>;
 };
-export type Golden = { class: string; calls: Call[] };
+export type Golden = { name: string; class: string; calls: Call[] };
 
 /** The calls of a case. A tokenizer's are `text` for each text, and for each batch what its name says: `longest`, `max_length`. */
 export async function readGolden(files: CaseFiles): Promise<Golden> {
   const golden = await readJson<Golden>(files, 'golden.json');
   if (!golden) throw new Error(`[${files.name}] no golden.json`);
   const texts = await readJson<TextCases>(files, 'cases.json');
-  return { class: golden.class, calls: [...golden.calls, ...(texts ? textCalls(texts) : [])] };
+  return { name: files.name, class: golden.class, calls: [...golden.calls, ...(texts ? textCalls(texts) : [])] };
 }
 
 type Texts = Record<string, unknown>;
@@ -63,8 +63,11 @@ export function integers(list: readonly (number | readonly number[])[]): Values 
 
 const ARRAYS = { F32: Float32Array, I32: Int32Array, U8: Uint8Array, BOOL: Uint8Array } as const;
 
-/** Reads `<call>/in/<argument>` and `<call>/out/<name>`; a name that is not there is undefined. */
-export async function readTensors(files: CaseFiles): Promise<(name: string) => Values | undefined> {
+/** A tensor by its name, or undefined. */
+export type Tensors = (name: string) => Values | undefined;
+
+/** Reads `<call>/in/<argument>` and `<call>/out/<name>`. */
+export async function readTensors(files: CaseFiles): Promise<Tensors> {
   const bytes = await files.read('golden.safetensors');
   if (!bytes) return () => undefined;
   const { tensors } = await readHeader(fromBytes(bytes, 'golden.safetensors'));

@@ -1,11 +1,17 @@
-// The bundle that runs one case inside any runtime.
+// The bundle that runs cases inside any runtime.
 import { setDevice } from '../../src/index.ts';
-import { type Report, runCase } from './case.ts';
+import { runCase } from './case.ts';
 import { openCase, type Place } from './files.ts';
+import type { Report } from './report.ts';
 
-export type Options = { place: Place; adapter: string; webgpu: 'native' | 'npm' };
+export type Options = { places: Place[]; adapter: string; webgpu: 'native' | 'npm' };
 
-export async function main({ place, ...choice }: Options): Promise<Report> {
-  using _device = await setDevice(choice);
-  return await runCase(await openCase(place)); // before the device goes
+export async function main({ places, ...choice }: Options): Promise<Report[]> {
+  using device = await setDevice(choice);
+  const reports: Report[] = [];
+  for (const place of places) {
+    reports.push(await runCase(openCase(place)));
+    device.check(); // the next case needs it
+  }
+  return reports;
 }

@@ -1,6 +1,23 @@
-// Reports as text.
-import type { Report } from './case.ts';
+// What comes out of a case: its outputs compared, those that could not be, and both as text.
 import type { Row } from './compare.ts';
+import type { Call, Golden } from './golden.ts';
+
+export type Missing = { call: string; output: string; why: string };
+export type Report = { case: string; outputs: Row[]; missing: Missing[] };
+
+export const isGood = ({ outputs, missing }: Report): boolean => missing.length === 0 && outputs.every(({ ok }) => ok);
+
+/** All outputs of a call; the call itself when it names none. */
+export function missingOf(call: Call, why: string): Missing[] {
+  const outputs = Object.keys(call.outputs);
+  return (outputs.length > 0 ? outputs : ['']).map((output) => ({ call: call.name, output, why }));
+}
+
+/** The report of a case of which nothing could be run. */
+export function allMissing(golden: Golden, why: string): Report {
+  const missing = golden.calls.flatMap((call) => missingOf(call, why));
+  return { case: golden.name, outputs: [], missing: missing.length > 0 ? missing : [{ call: '', output: '', why }] };
+}
 
 const counts = (reports: readonly Report[]): string => {
   const rows = reports.flatMap(({ outputs }) => outputs);

@@ -5,7 +5,7 @@ import { type Family, family, method } from './family.ts';
 type Model = Awaited<ReturnType<typeof SiglipModel.from_pretrained>>;
 
 export const siglip: Record<string, Family> = {
-  SiglipModel: family(({ checkpoint }) => SiglipModel.from_pretrained(checkpoint), {
+  SiglipModel: family(async ({ checkpoint }) => SiglipModel.from_pretrained(await checkpoint()), {
     get_image_features: method({
       inputs: ['pixel_values'],
       run(model: Model, inputs) {

@@ -13,7 +13,7 @@ const padded = ({ input_ids, attention_mask }: Padded): Outputs => ({
   attention_mask: integers(attention_mask),
 });
 
-const tokenizer = family(({ checkpoint }) => AutoTokenizer.from_pretrained(checkpoint), {
+const tokenizer = family(async ({ checkpoint }) => AutoTokenizer.from_pretrained(await checkpoint()), {
   text: method({
     args: { text: isText },
     run(tokenize: Tokenizer, _, args) {
