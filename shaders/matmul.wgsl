@@ -1,8 +1,11 @@
-// y[b, m, n] = epilogue(sum over k of a[b, m, k] * w[b, k, n]), in registers: no subgroups, no workgroup memory.
+// y[b, m, n] = epilogue(sum over k of a[b, m, k] * w[b, k, n]), in registers, without workgroup memory.
 // The order of summation is canonical (docs/summation.md): k is cut into segments, each summed in ascending order into
-// an accumulator that starts at 0, and their sums are added in order. matmul-broadcast.wgsl and every tile agree.
+// an accumulator that starts at 0, and their sums are added in order. Every tile and both forms agree, bit for bit.
 // Grid: a workgroup for each batch entry, WORKGROUP_N * TILE_N quads of columns and WORKGROUP_M * TILE_M rows, rows
 // fastest. A thread owns TILE_M adjacent rows and the quads x, x + WORKGROUP_N, ...: neighbours read neighbours.
+// The form for software adapters broadcasts: a load there costs as much as 20 to 70 FMAs, so a row of `a` is loaded by
+// one lane for all. Its workgroup is one subgroup (WORKGROUP_N its size, WORKGROUP_M 1).
+enable subgroups;
 
 alias A = f32;                 // storage of a: f32, or packed f16
 alias W = f32;                 // storage of w
@@ -112,9 +115,24 @@ fn add_rows(t: Row, c: Row) -> Row {
   return v;
 }
 
-// Written out: SwiftShader unrolls no loop, and a private array with a running index is slow everywhere. Rows past the
-// last one are read (robust access makes that harmless) and not written.
-fn add_tile_terms(c: ptr<function, Tile>, i: u32, k: u32, w4: Block) {
+// The four k of the rows that this thread loads for its subgroup; of none where each loads its own.
+alias Rows = array<vec4f, 4>;
+fn load_rows(i: u32, row: u32, lane: u32, k: u32) -> Rows { return Rows(); }
+fn load_rows_of_lane(i: u32, row: u32, lane: u32, k: u32) -> Rows {
+  let left = p.m - 1u - row;
+  var x = Rows();
+  x[0] = load_a(i + min(lane, left) * p.a_m, k);
+  if (TILE_M > WORKGROUP_N) { x[1] = load_a(i + min(lane + WORKGROUP_N, left) * p.a_m, k); }
+  if (TILE_M > 2u * WORKGROUP_N) {
+    x[2] = load_a(i + min(lane + 2u * WORKGROUP_N, left) * p.a_m, k);
+    x[3] = load_a(i + min(lane + 3u * WORKGROUP_N, left) * p.a_m, k);
+  }
+  return x;
+}
+
+// Written out: SwiftShader unrolls no loop, a private array with a running index is slow everywhere, and the lane of a
+// broadcast is a constant. Rows past the last one are read (robust access makes that harmless) and not written.
+fn add_tile_terms(c: ptr<function, Tile>, x: Rows, i: u32, k: u32, w4: Block) {
   (*c)[0] = add_row_terms(load_a(i, k), w4, (*c)[0]);
   if (TILE_M > 1u) { (*c)[1] = add_row_terms(load_a(i + p.a_m, k), w4, (*c)[1]); }
   if (TILE_M > 2u) {
@@ -136,6 +154,30 @@ fn add_tile_terms(c: ptr<function, Tile>, i: u32, k: u32, w4: Block) {
     (*c)[13] = add_row_terms(load_a(i + 13u * p.a_m, k), w4, (*c)[13]);
     (*c)[14] = add_row_terms(load_a(i + 14u * p.a_m, k), w4, (*c)[14]);
     (*c)[15] = add_row_terms(load_a(i + 15u * p.a_m, k), w4, (*c)[15]);
+  }
+}
+fn add_tile_terms_broadcast(c: ptr<function, Tile>, x: Rows, i: u32, k: u32, w4: Block) {
+  (*c)[0] = add_row_terms(subgroupBroadcast(x[0u / WORKGROUP_N], 0u % WORKGROUP_N), w4, (*c)[0]);
+  if (TILE_M > 1u) { (*c)[1] = add_row_terms(subgroupBroadcast(x[1u / WORKGROUP_N], 1u % WORKGROUP_N), w4, (*c)[1]); }
+  if (TILE_M > 2u) {
+    (*c)[2] = add_row_terms(subgroupBroadcast(x[2u / WORKGROUP_N], 2u % WORKGROUP_N), w4, (*c)[2]);
+    (*c)[3] = add_row_terms(subgroupBroadcast(x[3u / WORKGROUP_N], 3u % WORKGROUP_N), w4, (*c)[3]);
+  }
+  if (TILE_M > 4u) {
+    (*c)[4] = add_row_terms(subgroupBroadcast(x[4u / WORKGROUP_N], 4u % WORKGROUP_N), w4, (*c)[4]);
+    (*c)[5] = add_row_terms(subgroupBroadcast(x[5u / WORKGROUP_N], 5u % WORKGROUP_N), w4, (*c)[5]);
+    (*c)[6] = add_row_terms(subgroupBroadcast(x[6u / WORKGROUP_N], 6u % WORKGROUP_N), w4, (*c)[6]);
+    (*c)[7] = add_row_terms(subgroupBroadcast(x[7u / WORKGROUP_N], 7u % WORKGROUP_N), w4, (*c)[7]);
+  }
+  if (TILE_M > 8u) {
+    (*c)[8] = add_row_terms(subgroupBroadcast(x[8u / WORKGROUP_N], 8u % WORKGROUP_N), w4, (*c)[8]);
+    (*c)[9] = add_row_terms(subgroupBroadcast(x[9u / WORKGROUP_N], 9u % WORKGROUP_N), w4, (*c)[9]);
+    (*c)[10] = add_row_terms(subgroupBroadcast(x[10u / WORKGROUP_N], 10u % WORKGROUP_N), w4, (*c)[10]);
+    (*c)[11] = add_row_terms(subgroupBroadcast(x[11u / WORKGROUP_N], 11u % WORKGROUP_N), w4, (*c)[11]);
+    (*c)[12] = add_row_terms(subgroupBroadcast(x[12u / WORKGROUP_N], 12u % WORKGROUP_N), w4, (*c)[12]);
+    (*c)[13] = add_row_terms(subgroupBroadcast(x[13u / WORKGROUP_N], 13u % WORKGROUP_N), w4, (*c)[13]);
+    (*c)[14] = add_row_terms(subgroupBroadcast(x[14u / WORKGROUP_N], 14u % WORKGROUP_N), w4, (*c)[14]);
+    (*c)[15] = add_row_terms(subgroupBroadcast(x[15u / WORKGROUP_N], 15u % WORKGROUP_N), w4, (*c)[15]);
   }
 }
 
@@ -178,7 +220,9 @@ fn main(
   for (var start = 0u; start < p.k; start += SEGMENT) {
     let end = min(start + SEGMENT, p.k);
     var c = Tile(); // a bare `var c: Tile` keeps its value from pass to pass in Dawn
-    for (var k = start; k < end; k += 4u) { add_tile_terms(&c, a_base, k, load_w(w_base, k)); }
+    for (var k = start; k < end; k += 4u) {
+      add_tile_terms(&c, load_rows(a_base, row, lid.x, k), a_base, k, load_w(w_base, k));
+    }
     add_tiles(&total, &c);
   }
 

@@ -48,10 +48,9 @@ function record(fn: (...args: Tensor[]) => Result, args: readonly Argument[]): R
       : new Tensor({ shape: [], dtype: 'f32', scalar: a }),
   );
   const result = fn(...stand);
-  const order = (t: Tensor) => (isContiguous(t.shape, t.layout) && t.base.scalar === null ? t : t.contiguous());
   const made = new Map<Tensor, Tensor>();
   const keep = (t: Tensor) => {
-    made.set(t, order(t));
+    made.set(t, t.contiguous());
     return t;
   };
   const build = shapeOf(result, keep);

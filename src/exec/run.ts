@@ -123,7 +123,6 @@ export async function run(tensors: readonly Tensor[], on?: Device): Promise<void
 
 /** Computes a tensor and copies its elements to the host. */
 async function read(t: Tensor): Promise<TypedArray> {
-  if (t.scalar !== null) return t.dtype === 'i32' ? Int32Array.of(t.scalar) : Float32Array.of(t.scalar);
   if (t.size === 0) return hostArray(t.dtype, new ArrayBuffer(0), 0);
   if (t.base.scalar !== null || !isContiguous(t.shape, t.layout)) return read(t.contiguous());
   await run([t]);

@@ -35,7 +35,7 @@ function replacement(source: ShaderSource, name: string, value: string | number)
   if (old.startsWith('alias')) return `alias ${name}=${value};`;
   if (old.startsWith('const')) return `${old.slice(0, old.indexOf('='))}=${literal(old, value)};`;
   const [, from, buffer] = /^(\w+)(?:\((\w+)\))?$/.exec(String(value)) ?? [];
-  const body = source.declarations[from!] ?? library[from!];
+  const body = library[from!] ?? source.declarations[from!];
   if (!old.includes('fn ') || !body?.includes('fn ')) {
     throw new Error(`[${source.name}] '${name}' cannot become '${value}': there is no function of that name`);
   }
@@ -71,10 +71,14 @@ export function specialise(source: ShaderSource, changes: Specialisation = {}, e
   }
   return {
     name: source.name,
-    code: [...source.enables, ...reached.values()].join('\n'),
+    code: [...source.enables.filter((line) => needs(line, reached)), ...reached.values()].join('\n'),
     bindings: [...source.bindings, ...extra.bindings].filter((b) => reached.has(b.name)),
   };
 }
+
+/** Only a variant that calls what a language feature brings asks for it. */
+const needs = (enable: string, reached: ReadonlyMap<string, string>) =>
+  !enable.includes('subgroups') || [...reached.values()].some((text) => /\bsubgroup\w+\(/.test(text));
 
 /** Writes named numbers (or arrays of them, tightly packed) into a struct at its reflected offsets. */
 export function pack(

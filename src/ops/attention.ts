@@ -13,14 +13,14 @@ export type AttentionOptions = {
   scale?: number;
 };
 
-/** softmax(q k^T scale + mask) v. q: [..., L, D], k: [..., S, D], v: [..., S, E]; result [..., L, E]. */
+/** softmax(q k^T scale + mask) v. q: [..., L, D], k: [..., S, D], v: [..., S, E]; result [..., L, E]. Scores are f32. */
 export function scaled_dot_product_attention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
   { attn_mask, is_causal = false, scale = 1 / Math.sqrt(q.shape.at(-1)!) }: AttentionOptions = {},
 ): Tensor {
-  let scores = q.matmul(k.transpose(-2, -1)).mul(scale); // [..., L, S]
+  let scores = q.matmul(k.transpose(-2, -1), 'f32').mul(scale); // [..., L, S]
   if (attn_mask) {
     scores = attn_mask.dtype === 'bool' ? attn_mask.where(scores, MASKED) : scores.add(attn_mask).maximum(MASKED);
   }
@@ -33,5 +33,5 @@ export function scaled_dot_product_attention(
     );
     scores = seen.where(scores, MASKED);
   }
-  return scores.softmax(-1).matmul(v);
+  return scores.softmax(-1).matmul(v, q.dtype);
 }

@@ -2,7 +2,7 @@
 import matmulShader from '../../shaders/matmul.wgsl';
 import { kernel } from '../exec/kernel.ts';
 import type { Capabilities } from '../gpu/device.ts';
-import { isFloat, promote } from '../tensor/dtype.ts';
+import { type DType, isFloat, promote } from '../tensor/dtype.ts';
 import { op } from '../tensor/op.ts';
 import { broadcastShapes, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -26,11 +26,21 @@ function batches(a: Tensor, w: Tensor): Batch[] {
   return merged;
 }
 
-/** Rows and quads of columns of a thread and of a workgroup. */
-function tile(m: number, n: number, { software }: Capabilities) {
-  const TILE_M = m >= 16 && software ? 16 : m >= 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
-  const WORKGROUP_N = software ? (n >= 32 ? 8 : 4) : 16;
-  return { TILE_M, TILE_N: 1, WORKGROUP_M: software ? 1 : 4, WORKGROUP_N };
+const BROADCAST = { load_rows: 'load_rows_of_lane', add_tile_terms: 'add_tile_terms_broadcast' };
+const LARGE = 2 ** 24; // multiplications from which a wider tile repays its compilation
+
+/** The tile of a product and the threads that share it, by what was measured (docs/summation.md). */
+function tile(m: number, n: number, k: number, { software, subgroupSize }: Capabilities) {
+  const rows = (most: number) => (m === 1 ? 1 : m <= 4 ? 4 : m <= 8 ? Math.min(8, most) : most);
+  if (!software) {
+    const [WORKGROUP_M, WORKGROUP_N] = m <= 8 ? [1, 64] : [8, 16];
+    return { TILE_M: rows(4), TILE_N: 1, WORKGROUP_M: WORKGROUP_M!, WORKGROUP_N: WORKGROUP_N! };
+  }
+  if (subgroupSize !== 4 && subgroupSize !== 8) {
+    return { TILE_M: rows(8), TILE_N: m === 1 ? 1 : 2, WORKGROUP_M: 1, WORKGROUP_N: 8 };
+  }
+  const wide = subgroupSize === 4 && m * n * k >= LARGE;
+  return { TILE_M: rows(16), TILE_N: wide ? 2 : 1, WORKGROUP_M: 1, WORKGROUP_N: subgroupSize, ...BROADCAST };
 }
 
 const product = op(
@@ -62,7 +72,7 @@ const product = op(
       if (w_k !== 1) changes.w_block = w_n === 1 ? 'w_block_kn' : 'w_block_strided';
       const across = w_k === 1 ? w_n : w_k;
       if ((w_k === 1 || w_n === 1) && quads(params.w_offset, params.w_outer, params.w_inner, across)) aligned.push('w');
-      const t = tile(m, n, capabilities);
+      const t = tile(m, n, k, capabilities);
       const groups = batch * Math.ceil(m / (t.WORKGROUP_M * t.TILE_M)) * Math.ceil(n / (4 * t.WORKGROUP_N * t.TILE_N));
       return [tiles({ a: a!, w: w!, y }, { params, groups, aligned, changes: { ...changes, ...t } })];
     },
@@ -70,17 +80,23 @@ const product = op(
   ([a, w]) => ({ shape: [...a!.shape.slice(0, -1), w!.shape.at(-1)!], dtype: 'f32' }),
 );
 
-/** a [..., M, K] times b [..., K, N]: [..., M, N], batches broadcast, one dimension as in torch.matmul. Sums in f32. */
-export function matmul(a: Tensor, b: Tensor): Tensor {
+const widest = (a: Tensor, b: Tensor): DType => {
+  const dtype = promote(a.dtype, b.dtype);
+  return isFloat(dtype) ? dtype : 'f32';
+};
+
+/**
+ * a [..., M, K] times b [..., K, N]: [..., M, N], batches broadcast, one dimension as in torch.matmul. Sums in f32; the
+ * result has the wider type of both (f32 for integers), or `dtype`.
+ */
+export function matmul(a: Tensor, b: Tensor, dtype: DType = widest(a, b)): Tensor {
   if (a.rank === 0 || b.rank === 0) throw new RangeError('[matmul] a number has no product of matrices; use mul');
-  if (a.rank === 1) return matmul(a.unsqueeze(0), b).squeeze(b.rank === 1 ? 0 : -2);
-  if (b.rank === 1) return matmul(a, b.unsqueeze(-1)).squeeze(-1);
+  if (a.rank === 1) return matmul(a.unsqueeze(0), b, dtype).squeeze(b.rank === 1 ? 0 : -2);
+  if (b.rank === 1) return matmul(a, b.unsqueeze(-1), dtype).squeeze(-1);
   if (a.shape.at(-1) !== b.shape.at(-2)) {
     const hint = a.shape.at(-1) === b.shape.at(-1) ? '; transpose b?' : '';
     throw new RangeError(`[matmul] inner sizes differ: got a ${show(a.shape)}, b ${show(b.shape)}${hint}`);
   }
-  const wider = promote(a.dtype, b.dtype);
-  const dtype = isFloat(wider) ? wider : 'f32';
   const [m, k] = a.shape.slice(-2) as [number, number];
   const n = b.shape.at(-1)!;
   if (k === 0)
@@ -89,7 +105,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
       .sum(-1, true)
       .expand([...a.shape.slice(0, -1), n])
       .to(dtype);
-  if (b.rank === 2 && a.rank > 2) return matmul(a.reshape([-1, k]), b).reshape([...a.shape.slice(0, -1), n]);
+  if (b.rank === 2 && a.rank > 2) return matmul(a.reshape([-1, k]), b, dtype).reshape([...a.shape.slice(0, -1), n]);
   const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
   const float = (t: Tensor) => (t.dtype === 'f16' ? t : t.to('f32'));
   let x = float(a).expand([...batch, m, k]);

@@ -1,5 +1,4 @@
 // A deliberate change of a kernel, to see that the suite notices it.
-import broadcast from '../../shaders/matmul-broadcast.wgsl';
 import matmul from '../../shaders/matmul.wgsl';
 import reduce from '../../shaders/reduce.wgsl';
 import softmax from '../../shaders/softmax.wgsl';
@@ -8,7 +7,7 @@ import type { ShaderSource } from '../../src/gpu/shader.ts';
 /** WGSL to put in the place of declarations, by shader and name. */
 export type Alteration = Record<string, Record<string, string>>;
 
-const SHADERS: Record<string, ShaderSource> = { matmul, 'matmul-broadcast': broadcast, reduce, softmax };
+const SHADERS: Record<string, ShaderSource> = { matmul, reduce, softmax };
 
 /** Changes shaders for the rest of this program's life. */
 export function alter(change: Alteration): void {

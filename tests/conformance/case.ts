@@ -81,8 +81,10 @@ export type Spec = {
   tolerance: Tolerance;
   /** For f16 inputs, where something between them and the result is rounded to f16 too. */
   half?: Tolerance;
-  /** Sets of inputs, the plainest first. */
+  /** Sets of inputs. */
   inputs: readonly (readonly Input[])[];
+  /** More of them, for the full table. */
+  more?: readonly (readonly Input[])[];
   /** Types of the inputs that have none of their own. */
   dtypes?: readonly DType[];
   layouts?: readonly Layout[];
@@ -90,20 +92,21 @@ export type Spec = {
 };
 
 /**
- * The cases of an op. Full: every type, shape and layout. Short: the first type in every shape, in order in memory, and
- * each other type and layout with the second.
+ * The cases of some ops. Full: every type, shape and layout. Short: the first type in every shape, in order in memory;
+ * then the first set of inputs in each other type and, of the first type, in the second layout, `extra` of these.
  */
-export function table(group: string, isFull: boolean, ops: Record<string, Spec>): Case[] {
+export function table(group: string, isFull: boolean, ops: Record<string, Spec>, extra = Number.POSITIVE_INFINITY): Case[] {
   return Object.entries(ops).flatMap(([name, spec]) => {
-    const { inputs, dtypes = ['f32', 'f16'], layouts = ['plain', 'strided', 'permuted', 'repeated'] } = spec;
-    const second = inputs[1] ?? inputs[0];
-    return dtypes.flatMap((dtype, t) =>
-      layouts.flatMap((layout, l) =>
-        inputs
-          .filter((list) => isFull || (t === 0 && l === 0) || (list === second && t * l === 0 && l < 2))
-          .map((list) => oneCase(group, name, spec, list, dtype, layout)),
-      ),
-    );
+    const { inputs, more = [], dtypes = ['f32', 'f16'], layouts = ['plain', 'strided', 'permuted', 'repeated'] } = spec;
+    const [dtype, ...others] = dtypes;
+    const [layout, second] = layouts;
+    const all = (list: readonly Input[]) =>
+      dtypes.flatMap((dtype) => layouts.map((layout) => oneCase(group, name, spec, list, dtype, layout)));
+    if (isFull) return [...inputs, ...more].flatMap(all);
+    const variants = others.map((other) => oneCase(group, name, spec, inputs[0]!, other, layout!));
+    if (second) variants.push(oneCase(group, name, spec, inputs[0]!, dtype!, second));
+    const plain = inputs.map((list) => oneCase(group, name, spec, list, dtype!, layout!));
+    return [...plain, ...variants.slice(0, extra)];
   });
 }
 

@@ -18,6 +18,7 @@ export type Options = {
   /** Give the bytes of each output of an op too. */
   keep?: boolean;
 };
+export type { Result };
 export type Report = { adapter: string; runtime: string; ms: number; pipelines: number; results: Result[] };
 
 export async function main(options: Options & AdapterChoice): Promise<Report> {

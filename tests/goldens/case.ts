@@ -46,7 +46,9 @@ async function runCall(family: Family, model: unknown, call: Call, tensors: Tens
   if (Object.keys(call.outputs).length === 0) problems.push('the call names no outputs');
   if (problems.length > 0) throw new Error(problems.join('; '));
 
-  const inputs = Object.fromEntries(call.inputs.map((name) => [name, toTensor(tensors(`${call.name}/in/${name}`), name)]));
+  const inputs = Object.fromEntries(
+    call.inputs.map((name) => [name, toTensor(tensors(`${call.name}/in/${name}`), name)]),
+  );
   const given: Outputs = {};
   for (const { run } of known) Object.assign(given, await run(model, inputs as never, call.args));
   const wanted = Object.entries(call.outputs).map(([output, wanted]) => {
@@ -71,7 +73,9 @@ function misfits(methods: readonly Method<unknown>[], call: Call): string[] {
   const args = Object.assign({}, ...methods.map(({ args }) => args));
   return [
     ...call.inputs.filter((name) => !takes.has(name)).map((name) => `no input ${name} of ${call.method} here`),
-    ...inputs.filter((name) => !name.endsWith('?') && !call.inputs.includes(name)).map((name) => `no input ${name} in the case`),
+    ...inputs
+      .filter((name) => !name.endsWith('?') && !call.inputs.includes(name))
+      .map((name) => `no input ${name} in the case`),
     ...Object.entries(call.args)
       .filter(([name, value]) => !(Object.hasOwn(args, name) && args[name](value)))
       .map(([name, value]) => `no argument ${name} = ${JSON.stringify(value)} of ${call.method} here`),

@@ -24,12 +24,17 @@ const ALONE = 10;
 class UsageError extends Error {}
 
 /** Runs the command with the given arguments; gives its exit code. */
-export async function goldens(argv: string[], print: (text: string) => void = (text) => process.stdout.write(`${text}\n`)) {
+export async function goldens(
+  argv: string[],
+  print: (text: string) => void = (text) => process.stdout.write(`${text}\n`),
+) {
   try {
     const options = read(argv);
     const cases = await findCases(options.folder, options.only);
     const reports = await runAll(cases, options);
-    print(options.json ? JSON.stringify({ cases: reports }) : [...reports.map(caseText), summaryText(reports)].join('\n'));
+    print(
+      options.json ? JSON.stringify({ cases: reports }) : [...reports.map(caseText), summaryText(reports)].join('\n'),
+    );
     return reports.every(isGood) ? 0 : 1;
   } catch (error) {
     const isUsage = error instanceof UsageError;
@@ -42,7 +47,12 @@ type Options = { folder: string; only: string[]; runtime: Runtime; adapter: stri
 
 function read(argv: string[]): Options {
   const text = { type: 'string' } as const;
-  const options = { only: { ...text, multiple: true }, runtime: text, adapter: text, json: { type: 'boolean' } } as const;
+  const options = {
+    only: { ...text, multiple: true },
+    runtime: text,
+    adapter: text,
+    json: { type: 'boolean' },
+  } as const;
   let parsed: ReturnType<typeof parseArgs<{ options: typeof options; allowPositionals: true }>>;
   try {
     parsed = parseArgs({ args: argv, options, allowPositionals: true });
@@ -64,7 +74,8 @@ function read(argv: string[]): Options {
 
 /** Paths of the cases: the folder itself, or the folders in it that hold a golden.json. */
 async function findCases(folder: string, only: readonly string[]): Promise<string[]> {
-  const isCase = async (at: string) => (await stat(path.join(at, 'golden.json')).catch(() => undefined))?.isFile() ?? false;
+  const isCase = async (at: string) =>
+    (await stat(path.join(at, 'golden.json')).catch(() => undefined))?.isFile() ?? false;
   const names = await readdir(folder).catch(() => {
     throw new UsageError(`no folder ${folder}`);
   });
@@ -78,7 +89,7 @@ async function findCases(folder: string, only: readonly string[]): Promise<strin
 
 /** All cases in one process or page, so that they share compiled kernels; each alone when that came to grief. */
 async function runAll(cases: readonly string[], { runtime, adapter }: Options): Promise<Report[]> {
-  const bundles = await bundle(new URL('main.ts', import.meta.url));
+  const bundles = await bundle(new URL('goldens.ts', import.meta.url));
   const server = runtime.startsWith('chromium') ? await serveFolder(path.dirname(cases[0]!)) : undefined;
   const placeOf = async (folder: string): Promise<Place> => {
     if (!server) return { path: folder };

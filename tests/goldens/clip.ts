@@ -55,7 +55,10 @@ export const clip: Record<string, Family> = {
       run(model: Awaited<ReturnType<typeof CLIPTextModel.from_pretrained>>, inputs) {
         const { last_hidden_state, pooler_output, hidden_states } = model.forward(inputs);
         // clip_skip_1: the last layer but one, through the final norm, as diffusers' clip_skip=1
-        const skipped = hidden_states.slice(0, -1).reverse().map((x, i) => [`clip_skip_${i + 1}`, model.final_layer_norm(x)]);
+        const skipped = hidden_states
+          .slice(0, -1)
+          .reverse()
+          .map((x, i) => [`clip_skip_${i + 1}`, model.final_layer_norm(x)]);
         return { last_hidden_state, pooler_output, ...hiddenStates(hidden_states), ...Object.fromEntries(skipped) };
       },
     }),

@@ -14,7 +14,8 @@ export type Row = {
 };
 
 /** The largest difference allowed between floats. */
-export const tolerance = ({ f32_error, scale }: Pick<Wanted, 'f32_error' | 'scale'>): number => 16 * f32_error + 2e-6 * scale;
+export const tolerance = ({ f32_error, scale }: Pick<Wanted, 'f32_error' | 'scale'>): number =>
+  16 * f32_error + 2e-6 * scale;
 
 export async function compare(got: Value, want: Value, wanted: Wanted): Promise<Omit<Row, 'call' | 'output'>> {
   const { f32_error, scale } = wanted;
@@ -28,7 +29,9 @@ export async function compare(got: Value, want: Value, wanted: Wanted): Promise<
   const max_abs = maxDifference(got.data, want.data);
   const limit = want.data instanceof Float32Array ? tolerance(wanted) : 0;
   if (max_abs <= limit) return { ok: true, max_abs, ...shared };
-  return Number.isFinite(max_abs) ? off(`more than ${limit.toPrecision(3)}`, max_abs) : off('values that are not finite');
+  return Number.isFinite(max_abs)
+    ? off(`more than ${limit.toPrecision(3)}`, max_abs)
+    : off('values that are not finite');
 }
 
 /** NaN where one side is no number and the other is. */

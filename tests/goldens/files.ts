@@ -22,7 +22,10 @@ export function openCase(place: Place): CaseFiles {
 
 function onDisk(path: string): CaseFiles {
   return {
-    name: path.replace(/[\\/]+$/, '').split(/[\\/]/).at(-1)!,
+    name: path
+      .replace(/[\\/]+$/, '')
+      .split(/[\\/]/)
+      .at(-1)!,
     checkpoint: async () => path,
     async read(file) {
       const { readFile } = await import('node:fs/promises');

@@ -33,7 +33,10 @@ type TextCases = { cases?: Texts[]; batch?: Record<string, Texts> };
 
 function textCalls({ cases = [], batch = {} }: TextCases): Call[] {
   const call = (name: string, method: string, args: Record<string, unknown>, results: Texts): Call => {
-    const outputs = Object.entries(results).map(([output, got]) => [output, { f32_error: 0, scale: 0, value: toValue(got) }]);
+    const outputs = Object.entries(results).map(([output, got]) => [
+      output,
+      { f32_error: 0, scale: 0, value: toValue(got) },
+    ]);
     return { name, method, inputs: [], args, outputs: Object.fromEntries(outputs) };
   };
   const single = cases.map(({ text, ...results }, i) => call(`cases.${i}`, 'text', { text }, results));
@@ -75,7 +78,8 @@ export async function readTensors(files: CaseFiles): Promise<Tensors> {
     const info = tensors.get(name);
     if (!info) return undefined;
     const Typed = ARRAYS[info.dtype as keyof typeof ARRAYS];
-    if (!Typed) throw new Error(`[golden.safetensors] ${name} is ${info.dtype}: want one of ${Object.keys(ARRAYS).join(' ')}`);
+    if (!Typed)
+      throw new Error(`[golden.safetensors] ${name} is ${info.dtype}: want one of ${Object.keys(ARRAYS).join(' ')}`);
     return { shape: info.shape, data: new Typed(bytes.slice(info.begin, info.end).buffer) };
   };
 }

@@ -36,7 +36,8 @@ function rowText({ call, output, ok, max_abs, scale, f32_error, sha256, why }: R
 /** A line for each output; missing ones together where the reason is the same. */
 export function caseText(report: Report): string {
   const reasons = new Map<string, string[]>();
-  for (const { call, output, why } of report.missing) reasons.set(why, [...(reasons.get(why) ?? []), `${call}/${output}`]);
+  for (const { call, output, why } of report.missing)
+    reasons.set(why, [...(reasons.get(why) ?? []), `${call}/${output}`]);
   const missing = [...reasons].map(([why, outputs]) => {
     const few = outputs.length > 6 ? [...outputs.slice(0, 5), `${outputs.length - 5} more`] : outputs;
     return `  MISSING  ${why}\n       ${few.join('  ')}`;

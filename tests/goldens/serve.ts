@@ -10,8 +10,9 @@ export async function serveFolder(root: string): Promise<{ url: string; close():
   const server = createServer(async ({ url = '' }, response) => {
     response.setHeader('access-control-allow-origin', '*');
     const file = path.resolve(root, `.${decodeURIComponent(new URL(url, 'http://localhost').pathname)}`);
-    const found = file.startsWith(`${path.resolve(root)}${path.sep}`) && (await stat(file).catch(() => undefined));
-    if (!found || !found.isFile()) return response.writeHead(404).end();
+    const isInside = file.startsWith(`${path.resolve(root)}${path.sep}`);
+    const found = isInside ? await stat(file).catch(() => undefined) : undefined;
+    if (!found?.isFile()) return response.writeHead(404).end();
     return createReadStream(file).pipe(response);
   });
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
@@ -27,6 +28,11 @@ export async function serveFolder(root: string): Promise<{ url: string; close():
 /** The files below a folder, with `/` between the parts of a name. */
 export async function filesBelow(folder: string): Promise<string[]> {
   const names = await readdir(folder, { recursive: true });
-  const files = await Promise.all(names.map(async (name) => ((await stat(path.join(folder, name))).isFile() ? [name] : [])));
-  return files.flat().map((name) => name.split(path.sep).join('/')).sort();
+  const files = await Promise.all(
+    names.map(async (name) => ((await stat(path.join(folder, name))).isFile() ? [name] : [])),
+  );
+  return files
+    .flat()
+    .map((name) => name.split(path.sep).join('/'))
+    .sort();
 }

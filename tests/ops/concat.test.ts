@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { concat, stack, tensor } from '../../src/index.ts';
+import { concat, run, stack, tensor } from '../../src/index.ts';
 import * as ref from '../reference.ts';
 import { EXACT, testOp } from './harness.ts';
 
@@ -67,5 +67,38 @@ describe('concat', () => {
     const got = await y.data();
     expect(got.findIndex((v, i) => v !== i)).toBe(-1);
     y.dispose();
+  });
+});
+
+describe('overwrite', () => {
+  const state = () => tensor(new Float32Array(12), [3, 4]);
+  it('writes rows or columns in place', async () => {
+    const a = state().overwrite(tensor([[1, 2, 3, 4]]), 0, 1);
+    expect(await a.tolist()).toEqual([[0, 0, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0]]);
+    const b = a.overwrite(tensor([[5], [6], [7]]), 1, 3);
+    expect(await b.tolist()).toEqual([[0, 0, 0, 5], [1, 2, 3, 6], [0, 0, 0, 7]]);
+    const c = b.overwrite(tensor([[8, 9], [8, 9], [8, 9]]), -1, 0).overwrite(tensor([[0, 0, 0, 1]]), 0, 2);
+    expect(await c.tolist()).toEqual([[8, 9, 0, 5], [8, 9, 3, 6], [0, 0, 0, 1]]);
+  });
+  it('may be read in the same run', async () => {
+    const next = (await state().realize()).overwrite(tensor([[1, 2, 3, 4]]), 0, 0);
+    const sum = next.sum();
+    await run([next, sum]);
+    expect(await sum.item()).toBe(10);
+    expect(await next.sum(1).data()).toEqual(Float32Array.of(10, 0, 0));
+  });
+  it('makes the old handle stale', async () => {
+    const old = await state().realize();
+    const next = await old.overwrite(tensor([[1, 2, 3, 4]]), 0, 0).realize();
+    await expect(old.data()).rejects.toThrow(/overwritten/);
+    await expect(old.add(1).data()).rejects.toThrow(/overwritten/);
+    old.dispose();
+    expect(await next.sum().item()).toBe(10);
+  });
+  it('refuses a run that reads the old values too', async () => {
+    const old = await state().realize();
+    const next = old.overwrite(tensor([[1, 2, 3, 4]]), 0, 0);
+    await expect(run([next, old.add(1)])).rejects.toThrow(/read and overwritten in one run/);
+    expect(await old.sum().item()).toBe(0);
   });
 });

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import { full, ones, scalar, tensor, zeros } from '../../src/index.ts';
+import { roundF16 } from '../reference.ts';
+
+describe('tensor', () => {
+  it('takes nested arrays', async () => {
+    const x = tensor([[[1], [2]], [[3], [4]]]);
+    expect([x.shape, x.dtype, x.rank, x.size, x.nbytes]).toEqual([[2, 2, 1], 'f32', 3, 4, 16]);
+    expect(await x.tolist()).toEqual([[[1], [2]], [[3], [4]]]);
+    expect(await tensor(5).item()).toBe(5);
+    expect(await tensor([]).data()).toEqual(new Float32Array(0));
+    expect(tensor([[], []]).shape).toEqual([2, 0]);
+    expect(await tensor([[true, false]]).tolist()).toEqual([[true, false]]);
+  });
+  it('takes typed arrays, with a shape or flat', async () => {
+    expect(tensor(new Int32Array(6), [2, 3]).dtype).toBe('i32');
+    expect(tensor(new Uint32Array(2)).dtype).toBe('u32');
+    expect(tensor(Uint8Array.of(1, 0)).dtype).toBe('bool');
+    expect(tensor(new Float32Array(3)).shape).toEqual([3]);
+    expect(await tensor(Float32Array.of(1.5, -2), { dtype: 'i32' }).data()).toEqual(Int32Array.of(1, -2));
+    expect(await tensor(Uint8Array.of(0, 3)).data()).toEqual(Uint8Array.of(0, 1));
+  });
+  it('copies what it is given', async () => {
+    const values = Float32Array.of(1, 2);
+    const x = tensor(values);
+    values[0] = 9;
+    expect(await x.data()).toEqual(Float32Array.of(1, 2));
+  });
+  it('of every type comes back as it was', async () => {
+    for (const n of [1, 2, 3, 4, 5, 63]) {
+      const values = Float32Array.from({ length: n }, (_, i) => i - 2.3);
+      expect(await tensor(values).data()).toEqual(values);
+      expect(await tensor(values, { dtype: 'f16' }).data()).toEqual(values.map(roundF16));
+      expect(await tensor(values, { dtype: 'i32' }).data()).toEqual(Int32Array.from(values));
+    }
+  });
+  it('of f16 keeps every half', async () => {
+    const halves = Uint16Array.from({ length: 65536 }, (_, i) => i);
+    const value = (h: number) => {
+      const [sign, exponent, fraction] = [h >> 15 ? -1 : 1, (h >> 10) & 31, h & 1023];
+      return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24);
+    };
+    const finite = Float32Array.from(halves.filter((h) => ((h >> 10) & 31) !== 31), value);
+    expect(await tensor(finite, { dtype: 'f16' }).data()).toEqual(finite);
+  });
+});
+
+describe('full, zeros, ones, scalar', () => {
+  it('have one value', async () => {
+    expect(await full([2, 2], 7).tolist()).toEqual([[7, 7], [7, 7]]);
+    expect(await full([3], 1, 'bool').tolist()).toEqual([true, true, true]);
+    expect(await full([2], 4294967295, 'u32').data()).toEqual(Uint32Array.of(4294967295, 4294967295));
+    expect(await full([0], 1).data()).toEqual(new Float32Array(0));
+    expect(await full([1], 3).data()).toEqual(Float32Array.of(3));
+    expect(await full([], 3).item()).toBe(3);
+    expect(await zeros([2, 1]).tolist()).toEqual([[0], [0]]);
+    expect(await ones([2], { dtype: 'i32' }).data()).toEqual(Int32Array.of(1, 1));
+  });
+  it('of one value are as good as any tensor', async () => {
+    expect(await scalar(3, 'i32').data()).toEqual(Int32Array.of(3));
+    expect(await scalar(3, 'u32').data()).toEqual(Uint32Array.of(3));
+    expect(await scalar(1, 'bool').tolist()).toBe(true);
+    expect(await scalar(2).reshape([1, 1]).tolist()).toEqual([[2]]);
+    expect(await full([2, 3], 2).matmul(full([3, 1], 5)).tolist()).toEqual([[30], [30]]);
+    expect(await full([4], 2).softmax(0).data()).toEqual(Float32Array.of(0.25, 0.25, 0.25, 0.25));
+    expect(await full([2, 3], 2).sum().item()).toBe(12);
+    expect(await (await full([2], 2).realize()).data()).toEqual(Float32Array.of(2, 2));
+    expect(await full([2], 0, 'i32').embedding(tensor([[1, 2]])).tolist()).toEqual([[1, 2], [1, 2]]);
+  });
+});
