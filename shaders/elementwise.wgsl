@@ -57,7 +57,7 @@ fn erf_(x: V) -> V { return tanh(x); }
 fn sigmoid_(x: V) -> V { return V(1.0) / (V(1.0) + exp(-x)); }
 
 // activations
-fn relu(x: V) -> V { return max(x, V(0.0)); }
+fn relu(x: V) -> V { return select(x, V(0.0), x < V(0.0)); } // a float max is slow on SwiftShader, and loses NaN
 fn silu(x: V) -> V { return x * sigmoid_(x); }
 fn quick_gelu(x: V) -> V { return x * sigmoid_(V(1.702) * x); }
 fn gelu(x: V) -> V { return V(0.5) * x * (V(1.0) + erf_(x * V(0.70710678118654752))); }

@@ -16,18 +16,13 @@ fn x_at(i: u32) -> f32 { return x[i]; }
 fn x_quad(i: u32) -> vec4f { return vec4f(x[i], x[i + 1u], x[i + 2u], x[i + 3u]); }
 fn y_set(i: u32, v: f32) { y[i] = v; }
 
-// What is reduced: how two partial results meet, what they start from given an element, what an element counts as.
-fn meet(a: V, b: V) -> V { return meet_sum(a, b); }
-fn start(x: f32) -> f32 { return start_sum(x); }
-fn element(x: V) -> V { return as_is(x); }
+// What is reduced: how two partial results meet, and what they start from, given an element.
+fn meet(a: V, b: V) -> V { return a + b; }
+fn start(x: f32) -> f32 { return 0.0; }
 
-fn meet_sum(a: V, b: V) -> V { return a + b; }
-fn start_sum(x: f32) -> f32 { return 0.0; }
 fn meet_max(a: V, b: V) -> V { return select(b, a, a >= b); }
 fn meet_min(a: V, b: V) -> V { return select(b, a, a <= b); }
 fn start_any(x: f32) -> f32 { return x; }
-fn as_is(x: V) -> V { return x; }
-fn squared(x: V) -> V { return x * x; }
 
 fn head(v: V, left: u32, fill: V) -> V { return select(fill, v, vec4u(0u, 1u, 2u, 3u) < vec4u(left)); }
 fn join(v: V) -> f32 { return meet(meet(V(v.x), V(v.z)), meet(V(v.y), V(v.w))).x; }
@@ -40,14 +35,14 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, 
   let begin = (i - row * p.segments) * SEGMENT;
   let end = row * p.cols + min(begin + SEGMENT, p.cols);
   var k = row * p.cols + begin;
-  let fill = V(start(element(V(x_at(k))).x));
+  let fill = V(start(x_at(k)));
   var even = fill;
   var odd = fill;
   for (; k + 8u <= end; k += 8u) {
-    even = meet(even, element(x_quad(k)));
-    odd = meet(odd, element(x_quad(k + 4u)));
+    even = meet(even, x_quad(k));
+    odd = meet(odd, x_quad(k + 4u));
   }
-  if (k < end) { even = meet(even, head(element(x_quad(k)), end - k, fill)); }
-  if (k + 4u < end) { odd = meet(odd, head(element(x_quad(k + 4u)), end - k - 4u, fill)); }
+  if (k < end) { even = meet(even, head(x_quad(k), end - k, fill)); }
+  if (k + 4u < end) { odd = meet(odd, head(x_quad(k + 4u), end - k - 4u, fill)); }
   y_set(i, join(meet(even, odd)));
 }

@@ -19,6 +19,9 @@ const ROW_SEGMENT: u32 = 4096u;
 fn row_tree(even: V, odd: V) -> f32 { return dot(even + odd, V(1.0)); }
 fn row_head(v: V, left: u32) -> V { return select(V(0.0), v, vec4u(0u, 1u, 2u, 3u) < vec4u(left)); }
 
+// a sum with an element more, or with its square
+fn more(sum: V, a: V, squares: bool) -> V { return select(sum + a, fma(a, a, sum), squares); }
+
 // mean over the row of x, or of (x - center)^2
 fn mean_of(first: u32, end: u32, center: f32, squares: bool) -> f32 {
   var sum = 0.0;
@@ -26,21 +29,13 @@ fn mean_of(first: u32, end: u32, center: f32, squares: bool) -> f32 {
     let stop = min(begin + ROW_SEGMENT, end);
     var even = V(0.0);
     var odd = V(0.0);
-    for (var k = begin; k < stop; k += 8u) {
-      var a = x_quad(k) - center;
-      var b = x_quad(k + 4u) - center;
-      if (squares) {
-        a = a * a;
-        b = b * b;
-      }
-      if (k + 8u <= stop) {
-        even += a;
-        odd += b;
-      } else {
-        even += row_head(a, stop - k);
-        odd += row_head(b, max(stop - k, 4u) - 4u);
-      }
+    var k = begin;
+    for (; k + 8u <= stop; k += 8u) {
+      even = more(even, x_quad(k) - center, squares);
+      odd = more(odd, x_quad(k + 4u) - center, squares);
     }
+    if (k < stop) { even = more(even, row_head(x_quad(k) - center, stop - k), squares); }
+    if (k + 4u < stop) { odd = more(odd, row_head(x_quad(k + 4u) - center, stop - k - 4u), squares); }
     sum += row_tree(even, odd);
   }
   return sum / f32(end - first);

@@ -1,6 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import elementwise from '../../shaders/elementwise.wgsl';
+import { kernel } from '../../src/exec/kernel.ts';
 import { arange, grad, ones_like, type Tensor, tensor, zeros_like } from '../../src/index.ts';
+import { op } from '../../src/tensor/op.ts';
 import * as ref from '../reference.ts';
 import { below, EXACT, type Input, ROUNDED, type Spec, testOp } from './harness.ts';
 
@@ -216,5 +219,27 @@ describe('arange, zeros_like, ones_like', () => {
     expect(await arange(6).reshape([2, 3]).transpose(0, 1).tolist()).toEqual([[0, 3], [1, 4], [2, 5]]);
     expect(await zeros_like(tensor([[1], [2]])).tolist()).toEqual([[0], [0]]);
     expect(await ones_like(tensor([true, false])).tolist()).toEqual([true, true]);
+  });
+});
+
+describe('more workgroups than one dimension holds', () => {
+  it('are folded into two', async () => {
+    const place = 'fn place(i:u32)->V{return iota(i+vec4u(0u,1u,2u,3u));}';
+    // as in a tensor of 67 million elements, in workgroups of four
+    const wide = op(
+      {
+        name: 'wide',
+        backward: null,
+        dispatch: (_, y) => {
+          const changes = { WG: 1, QUADS: 1, value: 'place' };
+          return [kernel({ ...elementwise, declarations: { ...elementwise.declarations, place } })({ y }, { params: { n: y.size }, groups: Math.ceil(y.size / 4), aligned: ['y'], changes })];
+        },
+      },
+      () => ({ shape: [4 * 65537 + 1], dtype: 'f32' }),
+    );
+    const y = wide([]);
+    const got = await y.data();
+    expect(got.findIndex((v, i) => v !== i)).toBe(-1);
+    y.dispose();
   });
 });

@@ -52,7 +52,43 @@ describe('the answer to', () => {
       }
       return `${what}: no error`;
     });
-    expect(`\n${answers.join('\n')}\n`).toMatchInlineSnapshot();
+    expect(`\n${answers.join('\n')}\n`).toMatchInlineSnapshot(`
+      "
+      data of another size than the shape: [tensor] data: got 3 values, want 4 for the shape [2, 2]
+      ragged rows: [tensor] data: got 3 values, want 4 for the shape [2, 2]
+      shapes that do not broadcast: [add] shapes do not broadcast: got [2, 3, 4] and [3]
+      a condition that does not broadcast: [where] shapes do not broadcast: got [2] and [2, 3, 4]
+      a dimension that is not there: [sum] dim: got 3, want -3..2
+      a dimension that is no integer: [softmax] dim: got 0.5, want -3..2
+      a dimension of a number: [sum] dim: got 0, want a tensor with dimensions
+      a reshape to another size: [reshape] shape: got [5, -1] for 24 elements of [2, 3, 4]
+      two sizes to be found: [reshape] shape: got [-1, -1] for 24 elements of [2, 3, 4]
+      a permutation that forgets one: [permute] order: got [0, 1], want each of the 3 dimensions once
+      an expansion of a size that is not 1: [expand] shapes do not broadcast: got [2, 3, 4] and [2, 6, 4]
+      a step backwards: [slice] step: got -1, want a positive integer
+      more than there is: [narrow] dim 1: got 2..4, want within 0..3
+      an index past the end: [narrow] dim 1: got 3..4, want within 0..3
+      parts that do not add up: [split] sizes: got [1, 1], want a sum of 4
+      concat of nothing: [concat] tensors: got none, want at least one
+      concat of unequal shapes: [concat] shapes: got [3, 2, 4] beside [2, 3, 4], want them equal but in dim 2
+      stack of unequal shapes: [concat] shapes: got [1, 1, 3, 4] beside [1, 2, 3, 4], want them equal but in dim 0
+      padding for half a dimension: [pad] padding: got 3 numbers, want two for each of at most 3 dimensions
+      the largest of nothing: [max] x: got [2, 3, 0], nothing to reduce
+      the place of the largest of nothing: [argmax] x: got [2, 3, 0], nothing to choose from
+      a product of unequal sizes: [matmul] inner sizes differ: got a [2, 3, 4], b [2, 4]; transpose b?
+      a product of unequal sizes, transposed: [matmul] inner sizes differ: got a [2, 3, 4], b [3, 4]; transpose b?
+      a product with a number: [matmul] a number has no product of matrices; use mul
+      weights of another length: [layer_norm] weight, bias: got [3], want [4] for x [2, 3, 4]
+      an id out of range: [embedding] index: got 5, want 0..1
+      ids that are floats: [embedding] index: got f32, want i32 or u32
+      an index of another shape: [gather] index: got [1, 1, 1], want the shape [2, 3, 4] but for dim 2
+      channels that do not fit: [conv2d] shapes: got x [1, 3, 5, 5], weight [1, 2, 2, 2], groups 1; want x [N, C, H, W], weight [O, C / groups, kh, kw]
+      a bias that does not fit: [conv2d] bias: got [2], want [4]
+      a kernel larger than the image: [conv2d] x: got [1, 3, 5, 5], smaller than the kernel 7 x 7
+      a write outside: [overwrite] got [2, 3, 4] at 1 of dim 1, want it within [2, 3, 4]
+      a write into f16: [overwrite] state: got f16, want a type of four bytes
+      "
+    `);
   });
   it('mistakes that show later', async () => {
     const later = {
@@ -63,6 +99,11 @@ describe('the answer to', () => {
     for (const [what, make] of Object.entries(later)) {
       answers.push(await make().then(() => `${what}: no error`, (error: Error) => `${what}: ${error.message}`));
     }
-    expect(`\n${answers.join('\n')}\n`).toMatchInlineSnapshot();
+    expect(`\n${answers.join('\n')}\n`).toMatchInlineSnapshot(`
+      "
+      item of several: [tensor] item: got shape [2, 3, 4], want one element
+      negation of u32: [neg] has no form for u32
+      "
+    `);
   });
 });
