@@ -35,8 +35,11 @@ describe('rooms', () => {
       const from = roomOf(file);
       if (!from || from === 'build') return []; // src/index.ts and other doors import what they like
       const allowed = (to: string) =>
-        to.startsWith('shaders/') || (to.startsWith('src/') && ORDER.indexOf(roomOf(to)!) >= 0 && ORDER.indexOf(roomOf(to)!) <= ORDER.indexOf(from));
-      return imports(file).filter((to) => !allowed(to)).map((to) => `${file} -> ${to}`);
+        to.startsWith('shaders/') ||
+        (to.startsWith('src/') && ORDER.indexOf(roomOf(to)!) >= 0 && ORDER.indexOf(roomOf(to)!) <= ORDER.indexOf(from));
+      return imports(file)
+        .filter((to) => !allowed(to))
+        .map((to) => `${file} -> ${to}`);
     });
     expect(wrong).toEqual([]);
   });
@@ -58,7 +61,13 @@ describe('rooms', () => {
     expect(imports('src/ops/index.ts')).toContain('src/ops/methods.ts'); // export *
   });
   it('name files that exist', () => {
-    const missing = sources.filter((f) => roomOf(f) !== 'build').flatMap((file) => imports(file).filter((to) => !text.has(to)).map((to) => `${file} -> ${to}`));
+    const missing = sources
+      .filter((f) => roomOf(f) !== 'build')
+      .flatMap((file) =>
+        imports(file)
+          .filter((to) => !text.has(to))
+          .map((to) => `${file} -> ${to}`),
+      );
     expect(missing).toEqual([]);
   });
 });
@@ -81,13 +90,19 @@ describe('shaders', () => {
     }
   });
   it('are the only WGSL, but for what exec/fuse.ts writes', () => {
-    const wgsl = /@compute|@workgroup_size|@group\(|@binding\(|var<(storage|uniform|workgroup)|->\s*(vec\d?[fiu]|f32|u32|i32)\b/;
+    const wgsl =
+      /@compute|@workgroup_size|@group\(|@binding\(|var<(storage|uniform|workgroup)|->\s*(vec\d?[fiu]|f32|u32|i32)\b/;
     const found = sources.filter((file) => wgsl.test(text.get(file)!.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')));
     expect(found).toEqual(['src/exec/fuse.ts']);
   });
   it('add no product without fma', () => {
-    const library = shaders.filter((s) => s.startsWith('shaders/lib/')).map((s) => text.get(s)!).join('\n');
-    const found = shaders.flatMap((s) => addedProducts(text.get(s)!, s.startsWith('shaders/lib/') ? '' : library).map((at) => `${s} ${at}`));
+    const library = shaders
+      .filter((s) => s.startsWith('shaders/lib/'))
+      .map((s) => text.get(s)!)
+      .join('\n');
+    const found = shaders.flatMap((s) =>
+      addedProducts(text.get(s)!, s.startsWith('shaders/lib/') ? '' : library).map((at) => `${s} ${at}`),
+    );
     expect(found).toEqual([]);
   });
   it('call no transcendental function of the driver where main can reach it', () => {
@@ -95,16 +110,21 @@ describe('shaders', () => {
     const builtin = /(?<![\w.])(exp|exp2|log|log2|pow|sin|cos|tan|tanh|asin|acos|atan|atan2|sinh|cosh|inverseSqrt)\(/;
     const stub = /^fn (\w+_)\(/;
     const found = shaders.flatMap((s) =>
-      text.get(s)!.split('\n').flatMap((line, i) => {
-        const code = line.replace(/\/\/.*/, '');
-        return builtin.test(code) && !stub.test(code) ? [`${s}:${i + 1} ${line.trim()}`] : [];
-      }),
+      text
+        .get(s)!
+        .split('\n')
+        .flatMap((line, i) => {
+          const code = line.replace(/\/\/.*/, '');
+          return builtin.test(code) && !stub.test(code) ? [`${s}:${i + 1} ${line.trim()}`] : [];
+        }),
     );
     expect(found).toEqual([]);
   });
   it('have locals in lib/storage.wgsl that no binding is called', () => {
     // its functions are renamed and read the binding itself: a local of that name would hide it
-    const bindings = shaders.flatMap((s) => [...text.get(s)!.matchAll(/@binding\(\d+\) var<[^>]*> (\w+)/g)].map((m) => m[1]!));
+    const bindings = shaders.flatMap((s) =>
+      [...text.get(s)!.matchAll(/@binding\(\d+\) var<[^>]*> (\w+)/g)].map((m) => m[1]!),
+    );
     const locals = [...text.get('shaders/lib/storage.wgsl')!.matchAll(/\b(?:let|var) (\w+)/g)].map((m) => m[1]!);
     expect(locals.length).toBeGreaterThan(0);
     expect(locals.filter((name) => bindings.includes(name) || /^x\d+$/.test(name))).toEqual([]);
@@ -119,14 +139,31 @@ describe('the lint of products', () => {
       @group(0) @binding(1) var<uniform> p: Params;
       fn f(x: V, y: V, i: u32, j: u32) { ${statement} }`).length > 0;
   it('finds them in float code', () => {
-    for (const s of ['let v = x * y + x;', 'let v = x - y * 2.0;', 'var v = x; v += (x * y);', 'let v = -(x * y) + x;', 'let v = p.s * f32(i) - 1.0;',
-      'a[i * 4u + j] = a[i] * a[j] + p.s;', 'for (var k = 0u; k < j; k++) { a[k] -= a[i] * p.s; }', 'if (i > j) { a[0] = max(p.s * p.s + 1.0, 0.0); }']) {
+    for (const s of [
+      'let v = x * y + x;',
+      'let v = x - y * 2.0;',
+      'var v = x; v += (x * y);',
+      'let v = -(x * y) + x;',
+      'let v = p.s * f32(i) - 1.0;',
+      'a[i * 4u + j] = a[i] * a[j] + p.s;',
+      'for (var k = 0u; k < j; k++) { a[k] -= a[i] * p.s; }',
+      'if (i > j) { a[0] = max(p.s * p.s + 1.0, 0.0); }',
+    ]) {
       expect([s, found(s)]).toEqual([s, true]);
     }
   });
   it('and not in integer code, nor where nothing is added', () => {
-    for (const s of ['let v = fma(x, y, x);', 'let v = (x + y) * x;', 'let k = i * 4u + j;', 'let k = p.n * i - 1u;', 'var k = i; k += max(i, j) * 2u;',
-      'a[i * p.n + j] = p.s;', 'let n = i + 1u; let k = n * n + j;', 'let k = bitcast<VU>(x) * 2u + VU(i);'.replaceAll('VU', 'vec4u'), 'let v = x * y * x;']) {
+    for (const s of [
+      'let v = fma(x, y, x);',
+      'let v = (x + y) * x;',
+      'let k = i * 4u + j;',
+      'let k = p.n * i - 1u;',
+      'var k = i; k += max(i, j) * 2u;',
+      'a[i * p.n + j] = p.s;',
+      'let n = i + 1u; let k = n * n + j;',
+      'let k = bitcast<VU>(x) * 2u + VU(i);'.replaceAll('VU', 'vec4u'),
+      'let v = x * y * x;',
+    ]) {
       expect([s, found(s)]).toEqual([s, false]);
     }
   });
@@ -138,12 +175,16 @@ describe('files', () => {
     expect(long.map(([file]) => file)).toEqual([]);
   });
   it('of the library import node: only when it is needed', () => {
-    const eager = sources.filter((f) => !/^src\/(cli|build)\//.test(f) && /^import (?!type)[^;]*from 'node:/m.test(text.get(f)!));
+    const eager = sources.filter(
+      (f) => !/^src\/(cli|build)\//.test(f) && /^import (?!type)[^;]*from 'node:/m.test(text.get(f)!),
+    );
     expect(eager).toEqual([]);
   });
   it('of tests run all of them', () => {
     const tests = walk('tests').filter((f) => f.endsWith('.test.ts') && f !== 'tests/house.test.ts');
-    const parked = tests.filter((f) => /\b(it|test|describe)\.(only|todo)\b|\b(xit|fit)\(/.test(readFileSync(f, 'utf8')));
+    const parked = tests.filter((f) =>
+      /\b(it|test|describe)\.(only|todo)\b|\b(xit|fit)\(/.test(readFileSync(f, 'utf8')),
+    );
     expect(parked).toEqual([]);
   });
 });

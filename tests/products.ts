@@ -9,7 +9,8 @@ type Kind = 'int' | 'float' | 'unknown';
 // biome-ignore lint/suspicious/noExplicitAny: the parser's tree of syntax
 type Node = any;
 
-const FIRST_ARGUMENT = /^(abs|min|max|clamp|fma|select|dot|floor|ceil|sqrt|exp|log|sin|cos|tanh|sign|transpose|subgroup\w+)$/;
+const FIRST_ARGUMENT =
+  /^(abs|min|max|clamp|fma|select|dot|floor|ceil|sqrt|exp|log|sin|cos|tanh|sign|transpose|subgroup\w+)$/;
 
 class File {
   readonly #types = new Map<string, Node>(); // aliases
@@ -55,7 +56,9 @@ class File {
     if (is(node, 'callExpr')) {
       if (/^unpack/.test(node.name)) return 'float';
       if (/^pack/.test(node.name)) return 'int';
-      return this.#functions.get(node.name) ?? (FIRST_ARGUMENT.test(node.name) ? this.kind(node.args[0], names) : 'unknown');
+      return (
+        this.#functions.get(node.name) ?? (FIRST_ARGUMENT.test(node.name) ? this.kind(node.args[0], names) : 'unknown')
+      );
     }
     if (node.type) return this.kindOfType(node.type); // literals, constructors, bitcast
     const found = names.get(node.name) ?? this.#globals.get(node.name);
@@ -69,15 +72,19 @@ class File {
     for (const argument of fn.args) this.declare(names, argument);
     const found: string[] = [];
     const isProduct = (node: Node): boolean =>
-      is(node, 'unaryOp') ? isProduct(node.right) : node?.operator === '*' && !!node.left && this.kind(node, names) !== 'int';
+      is(node, 'unaryOp')
+        ? isProduct(node.right)
+        : node?.operator === '*' && !!node.left && this.kind(node, names) !== 'int';
     const visit = (node: Node, statement: Node): void => {
       if (Array.isArray(node)) for (const child of node) visit(child, child?.start > 0 ? child : statement);
       if (!node || typeof node !== 'object' || Array.isArray(node)) return;
       if (is(node, 'let') || is(node, 'var') || is(node, 'const')) this.declare(names, node);
       const sum = /^[+-]$/.test(node.operator) && node.left && [node.left, node.right].some(isProduct);
       const assignment = /^[+-]=$/.test(node.operator) && isProduct(node.value);
-      if (sum || assignment) found.push(`${fn.name}: ${source.slice(statement.start, statement.end).replace(/\s+/g, ' ')}`);
-      for (const [name, child] of Object.entries(node)) if (name !== 'type' && name !== 'initializer') visit(child, statement);
+      if (sum || assignment)
+        found.push(`${fn.name}: ${source.slice(statement.start, statement.end).replace(/\s+/g, ' ')}`);
+      for (const [name, child] of Object.entries(node))
+        if (name !== 'type' && name !== 'initializer') visit(child, statement);
     };
     visit(fn.body, fn);
     return found;

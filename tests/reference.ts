@@ -84,7 +84,14 @@ export function reshape(x: Nd, shape: Shape): Nd {
   return { shape: shape.map((d) => (d === -1 ? x.data.length / known : d)), data: x.data };
 }
 export const permute = (x: Nd, order: readonly number[]): Nd =>
-  nd(order.map((d) => x.shape[d]!), (i) => at(x, x.shape.map((_, d) => i[order.indexOf(d)]!)));
+  nd(
+    order.map((d) => x.shape[d]!),
+    (i) =>
+      at(
+        x,
+        x.shape.map((_, d) => i[order.indexOf(d)]!),
+      ),
+  );
 export const expand = (x: Nd, shape: Shape): Nd => nd(shape, (i) => at(x, i));
 /** Elements start, start + step, ... before end. */
 export function slice(x: Nd, dim: number, start: number, end: number, step = 1): Nd {
@@ -117,7 +124,10 @@ export function pad(x: Nd, padding: readonly number[], value = 0): Nd {
 export function reduce(x: Nd, f: (values: number[]) => number, dims?: readonly number[], keepdim = false): Nd {
   const rank = x.shape.length;
   const gone = new Set(dims?.map((d) => fromEnd(d, rank)) ?? range(rank));
-  const cells = nd(x.shape.map((size, d) => (gone.has(d) ? 1 : size)), () => 0);
+  const cells = nd(
+    x.shape.map((size, d) => (gone.has(d) ? 1 : size)),
+    () => 0,
+  );
   const lists = Array.from(cells.data, () => [] as number[]);
   const places = { shape: cells.shape, data: Float64Array.from(lists, (_, i) => i) };
   nd(x.shape, (i) => lists[at(places, i)]!.push(at(x, i)));
@@ -150,7 +160,8 @@ const logSumExp = (v: number[]) => {
   const top = Math.max(...v);
   return top + Math.log(total(v.map((x) => Math.exp(x - top))));
 };
-export const logsumexp = (x: Nd, dims?: readonly number[], keepdim?: boolean): Nd => reduce(x, logSumExp, dims, keepdim);
+export const logsumexp = (x: Nd, dims?: readonly number[], keepdim?: boolean): Nd =>
+  reduce(x, logSumExp, dims, keepdim);
 export const log_softmax = (x: Nd, dim = -1): Nd => along(x, (v) => v.map((a) => a - logSumExp(v)), dim);
 export const softmax = (x: Nd, dim = -1): Nd => along(x, (v) => v.map((a) => Math.exp(a - logSumExp(v))), dim);
 /** x / max(|x|, eps) along a dimension. */

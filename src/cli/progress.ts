@@ -8,7 +8,8 @@ export async function loadingBar(): Promise<LoadingBar> {
   if (!process.stderr.isTTY) return { progress_callback: undefined, stop: () => {} };
   const { default: progress } = await import('cli-progress');
   const format = 'loading {name} {bar} {percentage} %';
-  const bar = new progress.SingleBar({ format, clearOnComplete: true, barsize: 30 }, progress.Presets.shades_classic);
+  const settings = { format, clearOnComplete: true, barsize: 30, linewrap: true, gracefulExit: false }; // changes no terminal settings
+  const bar = new progress.SingleBar(settings, progress.Presets.shades_classic);
   const progress_callback = (event: Progress) => {
     if (event.status === 'initiate') bar.start(1, 0, { name: event.name });
     if (event.status === 'progress') {

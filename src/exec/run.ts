@@ -45,18 +45,20 @@ export function adopt(t: Tensor, from: Tensor): void {
 }
 
 let chosen: Promise<Device> | undefined;
+let choice: AdapterChoice = {};
 
-/** The device that tensors without one are computed on: made at the first use, or the one given to `setDevice`. */
-export const defaultDevice = (): Promise<Device> => {
-  chosen ??= Device.request();
-  chosen.catch(() => (chosen = undefined));
+/** The device that tensors without one are computed on: made at the first use or given to `setDevice`; a new one once it is lost. */
+export async function defaultDevice(): Promise<Device> {
+  if (chosen && (await chosen.catch(() => undefined))?.isLost !== false) chosen = undefined;
+  chosen ??= Device.request(choice);
   return chosen;
-};
+}
 
 /** Chooses the default device: one that exists, or how to find an adapter (`{ adapter: 'software' }`). */
 export async function setDevice(device: Device | AdapterChoice): Promise<Device> {
+  if (!(device instanceof Device)) choice = device;
   chosen = device instanceof Device ? Promise.resolve(device) : Device.request(device);
-  return defaultDevice();
+  return chosen;
 }
 
 let turn: Promise<unknown> = Promise.resolve();
@@ -76,9 +78,7 @@ export function leafStorage(t: Tensor, device: Device): DeviceStorage {
   if (known) return known;
   if (!t.host) throw new Error(`[run] ${t} has no values: its checkpoint is not loaded`);
   const storage = new DeviceStorage(device, device.pool.acquire(t.nbytes));
-  const bytes = new Uint8Array(t.host.buffer, t.host.byteOffset, t.host.byteLength);
-  const whole = bytes.byteLength % 4 === 0 ? bytes : Uint8Array.from({ length: t.nbytes }, (_, i) => bytes[i] ?? 0);
-  if (whole.byteLength > 0) device.write(storage.buffer, 0, whole);
+  if (t.size > 0) device.write(storage.buffer, 0, t.host);
   settle(t, storage);
   return storage;
 }

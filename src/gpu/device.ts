@@ -67,6 +67,10 @@ export class Device {
     return new Device(gpu, describeAdapter(gpu.adapterInfo, runtime === 'browser' ? 'browser' : 'dawn'));
   }
 
+  get isLost(): boolean {
+    return this.#lost !== null;
+  }
+
   /** Throws what went wrong since the last call: a lost device or an error the driver reported late. */
   check(): void {
     if (this.#lost) throw this.#lost;

@@ -28,9 +28,9 @@ export class BufferPool {
   }
 
   acquire(bytes: number, kind: BufferKind = 'storage'): Buffer {
-    const size = sizeClass(bytes);
     const limit = Math.min(this.#device.limits.maxBufferSize, this.#device.limits.maxStorageBufferBindingSize);
-    if (size > limit) {
+    const size = Math.min(sizeClass(bytes), Math.floor(limit / 16) * 16);
+    if (bytes > size) {
       throw new RangeError(`[gpu] a buffer of ${bytes} bytes: the device's largest is ${limit}; split the tensor`);
     }
     const waiting = this.#free.get(kind + size)?.pop();

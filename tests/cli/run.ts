@@ -52,6 +52,9 @@ export async function tessera(args: readonly string[], { runtime = 'own', env = 
     err += text;
     if (isFirst) onError?.(child);
   });
-  const code = await new Promise<number | null>((resolve, reject) => child.on('error', reject).on('close', resolve));
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status, signal) => resolve(signal === 'SIGINT' ? 130 : status)); // as a shell says it
+  });
   return { code, out, err };
 }

@@ -113,14 +113,22 @@ describe('trace', () => {
     const events: TraceEvent[] = [];
     setTrace((event) => events.push(event));
     try {
-      const a = tensor([[1, 2], [3, 4]]);
+      const a = tensor([
+        [1, 2],
+        [3, 4],
+      ]);
       const y = a.matmul(a).add(1).relu();
       await y.data();
     } finally {
       setTrace(undefined);
     }
-    expect(events.map((e) => (e.type === 'plan' ? `${e.nodes} nodes` : e.label))).toEqual(['3 nodes', 'matmul+add+relu f32 [2, 2]']);
+    expect(events.map((e) => (e.type === 'plan' ? `${e.nodes} nodes` : e.label))).toEqual([
+      '3 nodes',
+      'matmul+add+relu f32 [2, 2]',
+    ]);
     expect(formatTrace(events[0]!)).toMatch(/^plan: 3 nodes, new/);
-    expect(formatTrace(events[1]!)).toMatch(/^ *\d+ us +[\d.]+ GB\/s [\d.]+ GFLOP\/s {2}1x1x1 +matmul\+add\+relu f32 \[2, 2\]$/);
+    expect(formatTrace(events[1]!)).toMatch(
+      /^ *\d+ us +[\d.]+ GB\/s [\d.]+ GFLOP\/s {2}1x1x1 +matmul\+add\+relu f32 \[2, 2\]$/,
+    );
   });
 });

@@ -64,22 +64,32 @@ describe('grad says what is wrong', () => {
   const wrong = (use: () => unknown) => expect(use);
   it('with a loss of several elements', () => {
     const a = x();
-    wrong(() => grad(a.mul(2), [a])).toThrowErrorMatchingInlineSnapshot(`[RangeError: [grad] loss: got shape [3, 4], want one element]`);
+    wrong(() => grad(a.mul(2), [a])).toThrowErrorMatchingInlineSnapshot(
+      `[RangeError: [grad] loss: got shape [3, 4], want one element]`,
+    );
   });
   it('with an op that has no gradient', () => {
     const a = x();
     const state = tensor(new Float32Array(12), [3, 4]);
-    wrong(() => grad(state.overwrite(a, 0, 0).sum(), [a])).toThrowErrorMatchingInlineSnapshot(`[Error: [overwrite] is not differentiable in input 1]`);
+    wrong(() => grad(state.overwrite(a, 0, 0).sum(), [a])).toThrowErrorMatchingInlineSnapshot(
+      `[Error: [overwrite] is not differentiable in input 1]`,
+    );
   });
   const faulty = (saves: (number | 'y')[], backward: NonNullable<Parameters<typeof op>[0]['backward']>) =>
     op({ name: 'faulty', saves, backward }, ([t]) => ({ shape: t!.shape, dtype: 'f32' }));
   it('with a backward that reads what is not saved', () => {
     const a = x();
-    wrong(() => grad(faulty([], [(dy, { x: t }) => dy.mul(t[0]!)])([a]).sum(), [a])).toThrowErrorMatchingInlineSnapshot(`[Error: [faulty] backward reads x[0], which is not in its saves: []]`);
-    wrong(() => grad(faulty([0], [(dy, { y }) => dy.mul(y)])([a]).sum(), [a])).toThrowErrorMatchingInlineSnapshot(`[Error: [faulty] backward reads y, which is not in its saves: [0]]`);
+    wrong(() => grad(faulty([], [(dy, { x: t }) => dy.mul(t[0]!)])([a]).sum(), [a])).toThrowErrorMatchingInlineSnapshot(
+      `[Error: [faulty] backward reads x[0], which is not in its saves: []]`,
+    );
+    wrong(() => grad(faulty([0], [(dy, { y }) => dy.mul(y)])([a]).sum(), [a])).toThrowErrorMatchingInlineSnapshot(
+      `[Error: [faulty] backward reads y, which is not in its saves: [0]]`,
+    );
   });
   it('with a backward of another shape', () => {
     const a = x();
-    wrong(() => grad(faulty([], [(dy) => dy.sum(0)])([a]).sum(), [a])).toThrowErrorMatchingInlineSnapshot(`[Error: [faulty] backward of input 0: got [4], want [3, 4]]`);
+    wrong(() => grad(faulty([], [(dy) => dy.sum(0)])([a]).sum(), [a])).toThrowErrorMatchingInlineSnapshot(
+      `[Error: [faulty] backward of input 0: got [4], want [3, 4]]`,
+    );
   });
 });

@@ -4,8 +4,8 @@ import { type Graph, trace } from '../../src/exec/graph.ts';
 import { assign } from '../../src/exec/memory.ts';
 import { makePlan } from '../../src/exec/plan.ts';
 import { concat, defaultDevice, run, Tensor } from '../../src/index.ts';
-import * as ref from '../reference.ts';
 import { expectClose, randomNd, upload } from '../ops/harness.ts';
+import * as ref from '../reference.ts';
 
 const SIZE = 6;
 type Step = { of: keyof typeof OPS; a: number; b: number };
@@ -28,7 +28,11 @@ const OPS = {
   },
   softmax: { engine: (a) => a.softmax(-1), reference: (a) => ref.softmax(a) },
   matmul: {
-    engine: (a, b) => a.tanh().matmul(b).mul(1 / SIZE),
+    engine: (a, b) =>
+      a
+        .tanh()
+        .matmul(b)
+        .mul(1 / SIZE),
     reference: (a, b) => ref.map((v) => v! / SIZE)(ref.matmul(tanh(a), b)),
   },
   concat: {
@@ -36,7 +40,12 @@ const OPS = {
     reference: (a, b) => ref.concat([ref.slice(a, 0, 0, 2), ref.slice(b, 0, 2, SIZE)], 0),
   },
   reshape: {
-    engine: (a, b) => a.reshape([SIZE * SIZE]).add(1).reshape([SIZE, SIZE]).sub(b),
+    engine: (a, b) =>
+      a
+        .reshape([SIZE * SIZE])
+        .add(1)
+        .reshape([SIZE, SIZE])
+        .sub(b),
     reference: ref.map((a, b) => a! + 1 - b!),
   },
 } satisfies Record<string, Rule>;
@@ -74,10 +83,13 @@ describe('slots', () => {
   const fresh = (n: number) => new Tensor({ shape: [n], dtype: 'f32' });
 
   it('never hold two live tensors, and are large enough', () => {
-    const plans = fc.array(fc.record({ size: fc.integer({ min: 1, max: 500 }), reads: fc.array(fc.nat(), { maxLength: 3 }) }), {
-      minLength: 1,
-      maxLength: 40,
-    });
+    const plans = fc.array(
+      fc.record({ size: fc.integer({ min: 1, max: 500 }), reads: fc.array(fc.nat(), { maxLength: 3 }) }),
+      {
+        minLength: 1,
+        maxLength: 40,
+      },
+    );
     fc.assert(
       fc.property(plans, (list) => {
         const made = [fresh(8)];

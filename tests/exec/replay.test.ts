@@ -68,7 +68,12 @@ describe('a plan is found again', () => {
     try {
       await plan(tensor([4, 3, 2, 1]));
       await plan(tensor([1, 2, 3]));
-      await plan(tensor([[1, 2], [3, 4]]).transpose(0, 1));
+      await plan(
+        tensor([
+          [1, 2],
+          [3, 4],
+        ]).transpose(0, 1),
+      );
       await plan(tensor([1, 2, 3, 4], { dtype: 'i32' }));
     } finally {
       setTrace(undefined);

@@ -1,13 +1,15 @@
 // Shaders as they are, and the specialiser that makes variants of them.
 import { readdirSync, readFileSync } from 'node:fs';
-import { create } from 'webgpu';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { create } from 'webgpu';
 import { parseShader } from '../../src/build/wgsl.js';
 import { fold } from '../../src/exec/plan.ts';
 import { pack, type ShaderSource, specialise } from '../../src/gpu/shader.ts';
 
 const files = ['shaders', 'shaders/lib'].flatMap((folder) =>
-  readdirSync(folder).filter((f) => f.endsWith('.wgsl')).map((f) => `${folder}/${f}`),
+  readdirSync(folder)
+    .filter((f) => f.endsWith('.wgsl'))
+    .map((f) => `${folder}/${f}`),
 );
 const kernels = files.filter((f) => !f.includes('/lib/'));
 
@@ -51,10 +53,18 @@ describe('specialise', () => {
   });
   const wrong = (changes: Record<string, string | number>) => expect(() => specialise(scale, changes));
   it('refuses what is not there', () => {
-    wrong({ TILE: 4 }).toThrowErrorMatchingInlineSnapshot(`[Error: [scale] no declaration 'TILE'; it has X, WG, GAIN, Params, x, y, unused, p, x_at, f, twice, exp_, other, main]`);
-    wrong({ f: 'thrice' }).toThrowErrorMatchingInlineSnapshot(`[Error: [scale] 'f' cannot become 'thrice': there is no function of that name]`);
-    wrong({ f: 'WG' }).toThrowErrorMatchingInlineSnapshot(`[Error: [scale] 'f' cannot become 'WG': there is no function of that name]`);
-    wrong({ p: 'twice' }).toThrowErrorMatchingInlineSnapshot(`[Error: [scale] 'p' cannot become 'twice': there is no function of that name]`);
+    wrong({ TILE: 4 }).toThrowErrorMatchingInlineSnapshot(
+      `[Error: [scale] no declaration 'TILE'; it has X, WG, GAIN, Params, x, y, unused, p, x_at, f, twice, exp_, other, main]`,
+    );
+    wrong({ f: 'thrice' }).toThrowErrorMatchingInlineSnapshot(
+      `[Error: [scale] 'f' cannot become 'thrice': there is no function of that name]`,
+    );
+    wrong({ f: 'WG' }).toThrowErrorMatchingInlineSnapshot(
+      `[Error: [scale] 'f' cannot become 'WG': there is no function of that name]`,
+    );
+    wrong({ p: 'twice' }).toThrowErrorMatchingInlineSnapshot(
+      `[Error: [scale] 'p' cannot become 'twice': there is no function of that name]`,
+    );
   });
 });
 
@@ -69,8 +79,12 @@ describe('pack', () => {
   });
   it('refuses names that are missing or too many', () => {
     const bytes = new DataView(new ArrayBuffer(48));
-    expect(() => pack('scale', scale.params!, { ...values, m: 1 }, bytes)).toThrowErrorMatchingInlineSnapshot(`[Error: [scale] Params has no 'm'; it has n, shift, from]`);
-    expect(() => pack('scale', scale.params!, { n: 1, shift: 0 }, bytes)).toThrowErrorMatchingInlineSnapshot(`[Error: [scale] Params.from was not given]`);
+    expect(() => pack('scale', scale.params!, { ...values, m: 1 }, bytes)).toThrowErrorMatchingInlineSnapshot(
+      `[Error: [scale] Params has no 'm'; it has n, shift, from]`,
+    );
+    expect(() => pack('scale', scale.params!, { n: 1, shift: 0 }, bytes)).toThrowErrorMatchingInlineSnapshot(
+      `[Error: [scale] Params.from was not given]`,
+    );
   });
 });
 

@@ -28,13 +28,21 @@ describe('from_bits', () => {
     expect(want.findIndex((w, i) => isNormal(w) && !Object.is(got[i], w))).toBe(-1);
   });
   it('reads every float of eight bits', async () => {
-    expect(await from_bits(words(all8), [256], 'F8_E4M3').data()).toEqual(Float32Array.from(all8, (b) => value(b, 4, 3, true)));
-    expect(await from_bits(words(all8), [256], 'F8_E5M2').data()).toEqual(Float32Array.from(all8, (b) => value(b, 5, 2)));
+    expect(await from_bits(words(all8), [256], 'F8_E4M3').data()).toEqual(
+      Float32Array.from(all8, (b) => value(b, 4, 3, true)),
+    );
+    expect(await from_bits(words(all8), [256], 'F8_E5M2').data()).toEqual(
+      Float32Array.from(all8, (b) => value(b, 5, 2)),
+    );
   });
   it('reads floats, as f16 too, and sizes that end within a word', async () => {
     const floats = Float32Array.of(1, -2.5, 3e-5, 65504, 7);
     expect(await from_bits(words(floats), [5], 'F32').data()).toEqual(floats);
-    expect(await from_bits(words(floats), [2, 2], 'F32', 'f16').data()).toEqual(Float32Array.of(1, -2.5, value(0x01f7, 5, 10), 65504));
-    expect(await from_bits(words(Uint16Array.of(0x3c00, 0x4000, 0x4200, 0)), [3], 'F16').data()).toEqual(Float32Array.of(1, 2, 3));
+    expect(await from_bits(words(floats), [2, 2], 'F32', 'f16').data()).toEqual(
+      Float32Array.of(1, -2.5, value(0x01f7, 5, 10), 65504),
+    );
+    expect(await from_bits(words(Uint16Array.of(0x3c00, 0x4000, 0x4200, 0)), [3], 'F16').data()).toEqual(
+      Float32Array.of(1, 2, 3),
+    );
   });
 });

@@ -7,24 +7,64 @@ const ALL = ['f32', 'f16', 'i32', 'u32', 'bool'] as const;
 testOp('concat of the last dimension', {
   op: (a, b, c) => concat([a, b, c], -1),
   reference: (a, b, c) => ref.concat([a!, b!, c!], a!.shape.length - 1),
-  inputs: [[[3, 4], [3, 8], [3, 4]], [[5, 3], [5, 0], [5, 1]], [[0], [7], [64]]],
+  inputs: [
+    [
+      [3, 4],
+      [3, 8],
+      [3, 4],
+    ],
+    [
+      [5, 3],
+      [5, 0],
+      [5, 1],
+    ],
+    [[0], [7], [64]],
+  ],
   tolerance: EXACT,
   dtypes: ALL,
-  grad: [[2, 3], [2, 1], [2, 2]],
+  grad: [
+    [2, 3],
+    [2, 1],
+    [2, 2],
+  ],
 });
 testOp('concat of the first dimension', {
   op: (a, b) => concat([a, b]),
   reference: (a, b) => ref.concat([a!, b!], 0),
-  inputs: [[[2, 3], [1, 3]], [[0, 4], [3, 4]]],
+  inputs: [
+    [
+      [2, 3],
+      [1, 3],
+    ],
+    [
+      [0, 4],
+      [3, 4],
+    ],
+  ],
   tolerance: EXACT,
-  grad: [[2, 3], [1, 3]],
+  grad: [
+    [2, 3],
+    [1, 3],
+  ],
 });
 testOp('stack', {
   op: (a, b) => stack([a, b], 1),
-  reference: (a, b) => ref.concat([a!, b!].map((x) => ref.reshape(x, [2, 1, 3])), 1),
-  inputs: [[[2, 3], [2, 3]]],
+  reference: (a, b) =>
+    ref.concat(
+      [a!, b!].map((x) => ref.reshape(x, [2, 1, 3])),
+      1,
+    ),
+  inputs: [
+    [
+      [2, 3],
+      [2, 3],
+    ],
+  ],
   tolerance: EXACT,
-  grad: [[2, 3], [2, 3]],
+  grad: [
+    [2, 3],
+    [2, 3],
+  ],
 });
 testOp('pad', {
   op: (x) => x.pad([1, 2, 0, 3], 7),
@@ -74,11 +114,33 @@ describe('overwrite', () => {
   const state = () => tensor(new Float32Array(12), [3, 4]);
   it('writes rows or columns in place', async () => {
     const a = state().overwrite(tensor([[1, 2, 3, 4]]), 0, 1);
-    expect(await a.tolist()).toEqual([[0, 0, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0]]);
+    expect(await a.tolist()).toEqual([
+      [0, 0, 0, 0],
+      [1, 2, 3, 4],
+      [0, 0, 0, 0],
+    ]);
     const b = a.overwrite(tensor([[5], [6], [7]]), 1, 3);
-    expect(await b.tolist()).toEqual([[0, 0, 0, 5], [1, 2, 3, 6], [0, 0, 0, 7]]);
-    const c = b.overwrite(tensor([[8, 9], [8, 9], [8, 9]]), -1, 0).overwrite(tensor([[0, 0, 0, 1]]), 0, 2);
-    expect(await c.tolist()).toEqual([[8, 9, 0, 5], [8, 9, 3, 6], [0, 0, 0, 1]]);
+    expect(await b.tolist()).toEqual([
+      [0, 0, 0, 5],
+      [1, 2, 3, 6],
+      [0, 0, 0, 7],
+    ]);
+    const c = b
+      .overwrite(
+        tensor([
+          [8, 9],
+          [8, 9],
+          [8, 9],
+        ]),
+        -1,
+        0,
+      )
+      .overwrite(tensor([[0, 0, 0, 1]]), 0, 2);
+    expect(await c.tolist()).toEqual([
+      [8, 9, 0, 5],
+      [8, 9, 3, 6],
+      [0, 0, 0, 1],
+    ]);
   });
   it('may be read in the same run', async () => {
     const next = (await state().realize()).overwrite(tensor([[1, 2, 3, 4]]), 0, 0);

@@ -27,7 +27,12 @@ testOp('conv2d without bias', {
     const tall = ref.conv2d(ref.pad(x, [1, 1]), w, undefined, {});
     return ref.slice(tall, 2, 0, tall.shape[2]!, 2);
   },
-  inputs: [[[1, 2, 6, 5], [3, 2, 3, 3]]],
+  inputs: [
+    [
+      [1, 2, 6, 5],
+      [3, 2, 3, 3],
+    ],
+  ],
   tolerance: SUMMED,
   layouts: ['plain'],
 });

@@ -4,9 +4,15 @@ import { roundF16 } from '../reference.ts';
 
 describe('tensor', () => {
   it('takes nested arrays', async () => {
-    const x = tensor([[[1], [2]], [[3], [4]]]);
+    const x = tensor([
+      [[1], [2]],
+      [[3], [4]],
+    ]);
     expect([x.shape, x.dtype, x.rank, x.size, x.nbytes]).toEqual([[2, 2, 1], 'f32', 3, 4, 16]);
-    expect(await x.tolist()).toEqual([[[1], [2]], [[3], [4]]]);
+    expect(await x.tolist()).toEqual([
+      [[1], [2]],
+      [[3], [4]],
+    ]);
     expect(await tensor(5).item()).toBe(5);
     expect(await tensor([]).data()).toEqual(new Float32Array(0));
     expect(tensor([[], []]).shape).toEqual([2, 0]);
@@ -40,14 +46,20 @@ describe('tensor', () => {
       const [sign, exponent, fraction] = [h >> 15 ? -1 : 1, (h >> 10) & 31, h & 1023];
       return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24);
     };
-    const finite = Float32Array.from(halves.filter((h) => ((h >> 10) & 31) !== 31), value);
+    const finite = Float32Array.from(
+      halves.filter((h) => ((h >> 10) & 31) !== 31),
+      value,
+    );
     expect(await tensor(finite, { dtype: 'f16' }).data()).toEqual(finite);
   });
 });
 
 describe('full, zeros, ones, scalar', () => {
   it('have one value', async () => {
-    expect(await full([2, 2], 7).tolist()).toEqual([[7, 7], [7, 7]]);
+    expect(await full([2, 2], 7).tolist()).toEqual([
+      [7, 7],
+      [7, 7],
+    ]);
     expect(await full([3], 1, 'bool').tolist()).toEqual([true, true, true]);
     expect(await full([2], 4294967295, 'u32').data()).toEqual(Uint32Array.of(4294967295, 4294967295));
     expect(await full([0], 1).data()).toEqual(new Float32Array(0));
@@ -61,10 +73,21 @@ describe('full, zeros, ones, scalar', () => {
     expect(await scalar(3, 'u32').data()).toEqual(Uint32Array.of(3));
     expect(await scalar(1, 'bool').tolist()).toBe(true);
     expect(await scalar(2).reshape([1, 1]).tolist()).toEqual([[2]]);
-    expect(await full([2, 3], 2).matmul(full([3, 1], 5)).tolist()).toEqual([[30], [30]]);
+    expect(
+      await full([2, 3], 2)
+        .matmul(full([3, 1], 5))
+        .tolist(),
+    ).toEqual([[30], [30]]);
     expect(await full([4], 2).softmax(0).data()).toEqual(Float32Array.of(0.25, 0.25, 0.25, 0.25));
     expect(await full([2, 3], 2).sum().item()).toBe(12);
     expect(await (await full([2], 2).realize()).data()).toEqual(Float32Array.of(2, 2));
-    expect(await full([2], 0, 'i32').embedding(tensor([[1, 2]])).tolist()).toEqual([[1, 2], [1, 2]]);
+    expect(
+      await full([2], 0, 'i32')
+        .embedding(tensor([[1, 2]]))
+        .tolist(),
+    ).toEqual([
+      [1, 2],
+      [1, 2],
+    ]);
   });
 });

@@ -12,7 +12,10 @@ const positive = (u: number) => 0.1 + 3 * u;
 const apart = (u: number) => (u < 0.5 ? -2 + 3 * u : 0.5 + 3 * (u - 0.5)); // from zero
 const DIVIDED = { each: 2.5 * 2 ** -23, from: 'WGSL: x / y within 2.5 ulp' };
 const ROOT = { each: 5 * 2 ** -23, from: 'WGSL: sqrt inherits from 1 / inverseSqrt (2 ulp) and the division' };
-const ulp = (n: number) => ({ each: n * 2 ** -23, from: `${n} ulp of shaders/lib/math.wgsl, of functions of functions a few more` });
+const ulp = (n: number) => ({
+  each: n * 2 ** -23,
+  from: `${n} ulp of shaders/lib/math.wgsl, of functions of functions a few more`,
+});
 const ERF_SUM = { all: 2 ** -22, from: '1 + erf cancels for large negative x: 4 ulp of the largest' };
 
 type Unary = [name: string, op: (x: Tensor) => Tensor, f: (x: number) => number, spec: Partial<Spec>];
@@ -50,7 +53,12 @@ for (const [name, op, f, spec] of UNARY) {
   });
 }
 
-type Binary = [name: string, op: (a: Tensor, b: Tensor) => Tensor, f: (a: number, b: number) => number, spec: Partial<Spec>];
+type Binary = [
+  name: string,
+  op: (a: Tensor, b: Tensor) => Tensor,
+  f: (a: number, b: number) => number,
+  spec: Partial<Spec>,
+];
 const BINARY: Binary[] = [
   ['sub', (a, b) => a.sub(b), (a, b) => a - b, {}],
   ['mul', (a, b) => a.mul(b), (a, b) => a * b, {}],
@@ -62,7 +70,13 @@ for (const [name, op, f, spec] of BINARY) {
   testOp(name, {
     op,
     reference: ref.map(f as (...x: number[]) => number),
-    inputs: [[[7, 13], [7, 13]], [[5, 1], [3]]],
+    inputs: [
+      [
+        [7, 13],
+        [7, 13],
+      ],
+      [[5, 1], [3]],
+    ],
     tolerance: ROUNDED,
     layouts: ['plain'],
     grad: [[3, 5], [5]],
@@ -87,9 +101,28 @@ testOp('add broadcasts', {
 testOp('add', {
   op: (a, b) => a.add(b),
   reference: ref.map((a, b) => a! + b!),
-  inputs: [[[0, 3], [3]], [[], []], [[1], []], [[65, 67], [65, 1]], [[4, 1, 8, 1], [1, 6, 1, 12]], [[2, 1, 3, 1, 2, 3], [3, 1, 2, 1, 1]]],
+  inputs: [
+    [[0, 3], [3]],
+    [[], []],
+    [[1], []],
+    [
+      [65, 67],
+      [65, 1],
+    ],
+    [
+      [4, 1, 8, 1],
+      [1, 6, 1, 12],
+    ],
+    [
+      [2, 1, 3, 1, 2, 3],
+      [3, 1, 2, 1, 1],
+    ],
+  ],
   tolerance: ROUNDED,
-  grad: [[2, 1, 3], [4, 1]],
+  grad: [
+    [2, 1, 3],
+    [4, 1],
+  ],
 });
 testOp('where', {
   op: (c, a, b) => c.where(a, b),
@@ -140,7 +173,12 @@ for (const [name, op, f] of INTEGERS) {
   testOp(`${name} of integers`, {
     op,
     reference: ref.map(f as (...x: number[]) => number),
-    inputs: [[{ shape: [7, 13], fill: (u) => 50 + below(50)(u) }, { shape: [13], fill: below(50) }]],
+    inputs: [
+      [
+        { shape: [7, 13], fill: (u) => 50 + below(50)(u) },
+        { shape: [13], fill: below(50) },
+      ],
+    ],
     tolerance: EXACT,
     dtypes: ['i32', 'u32'],
     layouts: name === 'add' ? ['plain', 'permuted', 'sliced', 'expanded'] : ['plain'],
@@ -190,7 +228,9 @@ describe('numbers as operands', () => {
 describe('special values', () => {
   it('reach the extremes of f32 and f16', async () => {
     const x = tensor([3.4e38, -3.4e38, 2e-38, 70000, 65504]);
-    expect(await x.mul(10).data()).toEqual(Float32Array.from([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 2e-37, 700000, 655040]));
+    expect(await x.mul(10).data()).toEqual(
+      Float32Array.from([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 2e-37, 700000, 655040]),
+    );
     expect((await x.to('f16').data()).slice(3)).toEqual(Float32Array.of(Number.POSITIVE_INFINITY, 65504));
   });
   it('give NaN where there is no result', async () => {
@@ -216,7 +256,11 @@ describe('arange, zeros_like, ones_like', () => {
     expect(await arange(5).data()).toEqual(Int32Array.of(0, 1, 2, 3, 4));
     expect(await arange(3, 'f32').data()).toEqual(Float32Array.of(0, 1, 2));
     expect(await arange(0).data()).toEqual(new Int32Array(0));
-    expect(await arange(6).reshape([2, 3]).transpose(0, 1).tolist()).toEqual([[0, 3], [1, 4], [2, 5]]);
+    expect(await arange(6).reshape([2, 3]).transpose(0, 1).tolist()).toEqual([
+      [0, 3],
+      [1, 4],
+      [2, 5],
+    ]);
     expect(await zeros_like(tensor([[1], [2]])).tolist()).toEqual([[0], [0]]);
     expect(await ones_like(tensor([true, false])).tolist()).toEqual([true, true]);
   });
@@ -232,7 +276,12 @@ describe('more workgroups than one dimension holds', () => {
         backward: null,
         dispatch: (_, y) => {
           const changes = { WG: 1, QUADS: 1, value: 'place' };
-          return [kernel({ ...elementwise, declarations: { ...elementwise.declarations, place } })({ y }, { params: { n: y.size }, groups: Math.ceil(y.size / 4), aligned: ['y'], changes })];
+          return [
+            kernel({ ...elementwise, declarations: { ...elementwise.declarations, place } })(
+              { y },
+              { params: { n: y.size }, groups: Math.ceil(y.size / 4), aligned: ['y'], changes },
+            ),
+          ];
         },
       },
       () => ({ shape: [4 * 65537 + 1], dtype: 'f32' }),

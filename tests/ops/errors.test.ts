@@ -97,7 +97,12 @@ describe('the answer to', () => {
     };
     const answers: string[] = [];
     for (const [what, make] of Object.entries(later)) {
-      answers.push(await make().then(() => `${what}: no error`, (error: Error) => `${what}: ${error.message}`));
+      answers.push(
+        await make().then(
+          () => `${what}: no error`,
+          (error: Error) => `${what}: ${error.message}`,
+        ),
+      );
     }
     expect(`\n${answers.join('\n')}\n`).toMatchInlineSnapshot(`
       "

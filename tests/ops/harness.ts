@@ -38,7 +38,10 @@ const GRADIENT = 1e-4; // of the largest element: several f32 ops, each within a
 
 export const DEFAULT_FILL: Fill = (u) => 4 * u - 2;
 /** Integers below n. */
-export const below = (n: number): Fill => (u) => Math.floor(u * n);
+export const below =
+  (n: number): Fill =>
+  (u) =>
+    Math.floor(u * n);
 
 /** Marsaglia's xorshift32: numbers in [0, 1). */
 export function random(seed: number): () => number {
@@ -77,7 +80,9 @@ const sliced: Layout = (value, dtype) => {
     const inside = i[0]! % 2 === 0 && i.at(-1)! >= 1 && i.at(-1)! <= last;
     return inside ? at(value, [i[0]! / 2, ...i.slice(1, -1), i.at(-1)! - 1]) : around;
   });
-  const x = upload(wide, dtype).slice(0, 0, 2 * first, 2).slice(-1, 1, 1 + last);
+  const x = upload(wide, dtype)
+    .slice(0, 0, 2 * first, 2)
+    .slice(-1, 1, 1 + last);
   return { value, x };
 };
 const expanded: Layout = (value, dtype) => {

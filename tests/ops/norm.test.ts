@@ -4,7 +4,13 @@ import * as ref from '../reference.ts';
 import { expectClose, randomNd, testOp, upload } from './harness.ts';
 
 const NORMED = { all: 2 ** -20, from: 'mean and variance in f32, each a sum of products; relative to the largest' };
-const shapes = (...parameters: 1[]) => [[5, 7], [1, 4], [2, 3, 64], [3, 129]].map((x) => [x, ...parameters.map(() => x.slice(-1))]);
+const shapes = (...parameters: 1[]) =>
+  [
+    [5, 7],
+    [1, 4],
+    [2, 3, 64],
+    [3, 129],
+  ].map((x) => [x, ...parameters.map(() => x.slice(-1))]);
 
 testOp('layer_norm', {
   op: (x, w, b) => x.layer_norm(w, b),

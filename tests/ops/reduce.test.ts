@@ -13,7 +13,12 @@ testOp('sum of rows', {
   tolerance: SUMMED,
   grad: [[3, 5]],
 });
-testOp('sum of columns', { op: (x) => x.sum(0, true), reference: (x) => ref.sum(x, [0], true), inputs: SHAPES, tolerance: SUMMED });
+testOp('sum of columns', {
+  op: (x) => x.sum(0, true),
+  reference: (x) => ref.sum(x, [0], true),
+  inputs: SHAPES,
+  tolerance: SUMMED,
+});
 testOp('sum of two of three', {
   op: (x) => x.sum([0, 2]),
   reference: (x) => ref.sum(x, [0, 2]),
@@ -37,7 +42,13 @@ testOp('mean', {
   grad: [[3, 5]],
 });
 for (const name of ['max', 'min'] as const) {
-  testOp(name, { op: (x) => x[name](-1), reference: (x) => ref[name](x, [-1]), inputs: SHAPES, tolerance: EXACT, grad: [[3, 5]] });
+  testOp(name, {
+    op: (x) => x[name](-1),
+    reference: (x) => ref[name](x, [-1]),
+    inputs: SHAPES,
+    tolerance: EXACT,
+    grad: [[3, 5]],
+  });
   testOp(`${name} of negative and positive values apart`, {
     op: (x) => x[name](0),
     reference: (x) => ref[name](x, [0]),

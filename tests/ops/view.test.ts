@@ -4,21 +4,33 @@ import * as ref from '../reference.ts';
 import { EXACT, randomNd, type Spec, testOp, upload } from './harness.ts';
 
 const views: Record<string, Omit<Spec, 'tolerance'>> = {
-  reshape: { op: (x) => x.reshape([3, -1]), reference: (x) => ref.reshape(x, [3, -1]), inputs: [[[2, 3, 5]], [[0, 6]]] },
+  reshape: {
+    op: (x) => x.reshape([3, -1]),
+    reference: (x) => ref.reshape(x, [3, -1]),
+    inputs: [[[2, 3, 5]], [[0, 6]]],
+  },
   permute: {
     op: (x) => x.permute([2, 0, 1]),
     reference: (x) => ref.permute(x, [2, 0, 1]),
     inputs: [[[2, 3, 5]], [[4, 8, 12]], [[3, 0, 2]]],
   },
   transpose: { op: (x) => x.transpose(0, -1), reference: (x) => ref.permute(x, [2, 1, 0]), inputs: [[[2, 3, 5]]] },
-  expand: { op: (x) => x.expand([4, 2, 3]), reference: (x) => ref.expand(x, [4, 2, 3]), inputs: [[[2, 1]], [[1, 1, 1]], [[]]] },
+  expand: {
+    op: (x) => x.expand([4, 2, 3]),
+    reference: (x) => ref.expand(x, [4, 2, 3]),
+    inputs: [[[2, 1]], [[1, 1, 1]], [[]]],
+  },
   slice: {
     op: (x) => x.slice(1, 1, -1, 2),
     reference: (x) => ref.slice(x, 1, 1, x.shape[1]! - 1, 2),
     inputs: [[[3, 7, 2]], [[2, 8]], [[2, 2]]],
   },
   narrow: { op: (x) => x.narrow(-1, 3, 4), reference: (x) => ref.slice(x, 1, 3, 7), inputs: [[[3, 8]]] },
-  select: { op: (x) => x.select(1, -1), reference: (x) => ref.reshape(ref.slice(x, 1, 2, 3), [2, 4]), inputs: [[[2, 3, 4]]] },
+  select: {
+    op: (x) => x.select(1, -1),
+    reference: (x) => ref.reshape(ref.slice(x, 1, 2, 3), [2, 4]),
+    inputs: [[[2, 3, 4]]],
+  },
   squeeze: { op: (x) => x.squeeze(), reference: (x) => ref.reshape(x, [2, 3]), inputs: [[[1, 2, 1, 3]]] },
   'squeeze one': { op: (x) => x.squeeze(-2), reference: (x) => ref.reshape(x, [1, 2, 3]), inputs: [[[1, 2, 1, 3]]] },
   unsqueeze: { op: (x) => x.unsqueeze(1), reference: (x) => ref.reshape(x, [2, 1, 3]), inputs: [[[2, 3]]] },
@@ -43,7 +55,11 @@ const views: Record<string, Omit<Spec, 'tolerance'>> = {
 };
 for (const [name, spec] of Object.entries(views)) {
   const [first] = spec.inputs as Exclude<Spec['inputs'], { generate: unknown }>;
-  testOp(name, { tolerance: { all: 2 ** -22, from: 'copied; a difference and a product, rounded' }, grad: first!, ...spec });
+  testOp(name, {
+    tolerance: { all: 2 ** -22, from: 'copied; a difference and a product, rounded' },
+    grad: first!,
+    ...spec,
+  });
 }
 
 describe('views', () => {
@@ -64,18 +80,40 @@ describe('views', () => {
   });
 
   it('are read at their place', async () => {
-    const x = tensor([[1, 2, 3], [4, 5, 6]]);
-    expect(await x.slice(1, -2).tolist()).toEqual([[2, 3], [5, 6]]);
+    const x = tensor([
+      [1, 2, 3],
+      [4, 5, 6],
+    ]);
+    expect(await x.slice(1, -2).tolist()).toEqual([
+      [2, 3],
+      [5, 6],
+    ]);
     expect(await x.slice(1, 5).tolist()).toEqual([[], []]);
     expect(await x.slice(0, 1).slice(1, 1).item.call(x.select(0, 1).select(0, 2))).toBe(6);
-    expect(await x.transpose(0, 1).tolist()).toEqual([[1, 4], [2, 5], [3, 6]]);
-    expect((await Promise.all(x.split(2, 1).map((t) => t.tolist())))).toEqual([[[1, 2], [4, 5]], [[3], [6]]]);
-    expect(await tensor(7).expand([2, 2]).tolist()).toEqual([[7, 7], [7, 7]]);
+    expect(await x.transpose(0, 1).tolist()).toEqual([
+      [1, 4],
+      [2, 5],
+      [3, 6],
+    ]);
+    expect(await Promise.all(x.split(2, 1).map((t) => t.tolist()))).toEqual([
+      [
+        [1, 2],
+        [4, 5],
+      ],
+      [[3], [6]],
+    ]);
+    expect(await tensor(7).expand([2, 2]).tolist()).toEqual([
+      [7, 7],
+      [7, 7],
+    ]);
   });
 
   it('gradients of overlapping views add up', async () => {
     const x = tensor([1, 2, 3, 4]);
-    const loss = x.slice(0, 0, 3).mul(x.slice(0, 1, 4)).sum();
+    const loss = x
+      .slice(0, 0, 3)
+      .mul(x.slice(0, 1, 4))
+      .sum();
     expect(await grad(loss, [x])[0]!.data()).toEqual(Float32Array.of(2, 4, 6, 3));
   });
 });
