@@ -20,7 +20,8 @@ const ENGINE = `
 `;
 
 // `using` needs these symbols; older browsers and Node 20.3 lack them
-const SYMBOLS = "Symbol.dispose??=Symbol.for('Symbol.dispose');Symbol.asyncDispose??=Symbol.for('Symbol.asyncDispose');";
+const SYMBOLS =
+  "Symbol.dispose??=Symbol.for('Symbol.dispose');Symbol.asyncDispose??=Symbol.for('Symbol.asyncDispose');";
 
 const shared = {
   absWorkingDir: ROOT,

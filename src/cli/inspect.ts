@@ -89,7 +89,9 @@ function describe({ name, config, tensors, metadata, unexpected }: Checkpoint, f
     metadata: Object.fromEntries(metadata),
     unexpected,
     filter: filter ?? null,
-    tensors: all.filter((row) => !filter || row.name.toLowerCase().includes(filter)).sort((a, b) => byName.compare(a.name, b.name)),
+    tensors: all
+      .filter((row) => !filter || row.name.toLowerCase().includes(filter))
+      .sort((a, b) => byName.compare(a.name, b.name)),
   };
 }
 
@@ -98,9 +100,15 @@ function printSummary(summary: Summary): void {
   const { tensors: list, totals, filter } = summary;
   const widest = (texts: string[]) => texts.reduce((n, text) => Math.max(n, text.length), 0);
   const shape = (row: Row) => `[${row.shape.join(', ')}]`;
-  const widths = [widest(list.map(({ name }) => name)), widest(list.map(({ dtype }) => dtype)), widest(list.map(shape))] as const;
+  const widths = [
+    widest(list.map(({ name }) => name)),
+    widest(list.map(({ dtype }) => dtype)),
+    widest(list.map(shape)),
+  ] as const;
   for (const row of list) {
-    print(`${row.name.padEnd(widths[0])}  ${row.dtype.padEnd(widths[1])}  ${shape(row).padEnd(widths[2])}  ${size(row.bytes).padStart(8)}`);
+    print(
+      `${row.name.padEnd(widths[0])}  ${row.dtype.padEnd(widths[1])}  ${shape(row).padEnd(widths[2])}  ${size(row.bytes).padStart(8)}`,
+    );
   }
   if (list.length > 0) print('');
   const line = (name: string, text: string) => text && print(`${paint(terminal, 'bold', name.padEnd(10))}  ${text}`);
@@ -108,11 +116,19 @@ function printSummary(summary: Summary): void {
   line('model', [summary.model_type, ...summary.architectures].filter(Boolean).join(', '));
   line('layout', summary.layout);
   const several = summary.files.length > 1 ? `${summary.files.length} files, ` : '';
-  line('tensors', `${several}${totals.tensors} tensors${filter === null ? '' : `, ${list.length} with '${filter}' in their name`}`);
+  line(
+    'tensors',
+    `${several}${totals.tensors} tensors${filter === null ? '' : `, ${list.length} with '${filter}' in their name`}`,
+  );
   line('parameters', `${totals.parameters.toLocaleString('en')}, ${size(totals.bytes)}`);
   const dtypes = Object.entries(summary.dtypes);
   line('dtypes', dtypes.map(([dtype, group]) => `${dtype} ${group.tensors} tensors ${size(group.bytes)}`).join(', '));
-  line('metadata', Object.entries(summary.metadata).map(([key, value]) => `${key}: ${value}`).join(', '));
+  line(
+    'metadata',
+    Object.entries(summary.metadata)
+      .map(([key, value]) => `${key}: ${value}`)
+      .join(', '),
+  );
   line('not in the index', summary.unexpected.join(', '));
 }
 

@@ -12,7 +12,9 @@ export type DeviceOptions = { adapter: string; dtype: 'f32' | 'f16'; json?: bool
 export function withDevice(command: Command): Command {
   return command
     .addOption(
-      new Option('--adapter <name>', 'gpu, software, or part of an adapter\'s name').default('auto').env('TESSERA_ADAPTER'),
+      new Option('--adapter <name>', "gpu, software, or part of an adapter's name")
+        .default('auto')
+        .env('TESSERA_ADAPTER'),
     )
     .addOption(new Option('--dtype <type>', 'how weights are kept').choices(['f32', 'f16']).default('f32'))
     .option('--json', 'print one JSON document and nothing else')

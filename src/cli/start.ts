@@ -2,12 +2,11 @@
 import process from 'node:process';
 import type { Command } from 'commander';
 import { load_image } from '../tasks/load-image.ts';
-import { pipeline } from '../tasks/pipeline.ts';
 import { shipped } from '../tasks/shipped.ts';
-import { rows } from './classify.ts';
-import { type DeviceOptions, onDevice, print, printJson, provenance, withDevice } from './options.ts';
-import { loadingBar } from './progress.ts';
-import { beside, paint, terminalOf } from './terminal.ts';
+import type { Classification } from '../tasks/zero-shot-image-classification.ts';
+import { rows, seconds, withClassifier } from './classifier.ts';
+import { type DeviceOptions, print, printJson, withDevice } from './options.ts';
+import { beside, paint, percent, type Terminal, terminalOf } from './terminal.ts';
 import { readConcepts, readDrawings } from './world.ts';
 
 const SHOWN = 5;
@@ -28,60 +27,54 @@ Examples:
     .action(start);
 }
 
-async function start(options: DeviceOptions): Promise<void> {
-  const [concepts, drawings] = await Promise.all([readConcepts(), readDrawings()]);
-  const phraseOf = new Map(concepts.map(({ name, phrase }) => [name, phrase]));
-  const labels = concepts.map(({ phrase }) => phrase);
-  const model = await shipped('tessera-clip');
-  const terminal = terminalOf(process.stdout, process.env);
-  const bars = await loadingBar();
-  await onDevice(options, async (device) => {
-    const begin = performance.now();
-    const { dtype } = options;
-    const { progress_callback } = bars;
-    using classifier = await pipeline('zero-shot-image-classification', model, { device, dtype, progress_callback }).finally(bars.stop);
-    const load = performance.now() - begin;
-    const { name, software } = device.adapter;
-    const on = `${name}${software ? ' (software)' : ''} in ${device.adapter.runtime}, ${dtype}, exact`;
-    if (!options.json) {
-      print(`tessera-clip names ${drawings.length} drawings among ${labels.length} things, by a hand that it has never seen.`);
-      print(paint(terminal, 'dim', `${on}, loaded in ${seconds(load)}`));
-    }
-    const results: Result[] = [];
-    let classify = 0;
-    for (const drawing of drawings) {
-      const image = await load_image(drawing.path);
-      const from = performance.now();
-      const found = await classifier(image, labels);
-      classify += performance.now() - from;
-      const truth = phraseOf.get(drawing.name) ?? drawing.name;
-      const rank = 1 + found.findIndex(({ label }) => label === truth);
-      results.push({ picture: drawing.file, truth, rank, right: rank === 1, labels: found.slice(0, SHOWN) });
-      if (options.json) continue;
-      const verdict = rank === 1 ? paint(terminal, 'green', 'right') : paint(terminal, 'red', 'wrong');
-      const lines = [`${paint(terminal, 'bold', truth)}: ${verdict}`, ...rows(found.slice(0, SHOWN), terminal)];
-      print(`\n${await beside(image, lines, terminal)}`);
-    }
-    const right = results.filter((result) => result.right).length;
-    const firstFive = results.filter(({ rank }) => rank >= 1 && rank <= 5).length;
-    const time_ms = { load: Math.round(load), classify: Math.round(classify) };
-    const score = { pictures: results.length, right, first_five: firstFive };
-    if (options.json) printJson({ command: 'start', ...provenance(device, options), model: { path: model, model_type: classifier.model_type }, hypothesis_template: classifier.hypothesis_template, time_ms, score, results });
-    else {
-      const guess = ((100 * SHOWN) / labels.length).toFixed(1);
-      print(`\n${right} of ${results.length} right, ${firstFive} among the first five (by chance: 0.5 % and ${guess} %)`);
-      print(`${on}, classified in ${seconds(classify)}, labels included`);
-    }
-  });
-}
-
 type Result = {
   picture: string;
   truth: string;
   /** Place of the truth among the labels, from 1; 0: not among them. */
   rank: number;
   right: boolean;
-  labels: { label: string; score: number }[];
+  labels: Classification[];
 };
 
-const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`;
+async function start(options: DeviceOptions): Promise<void> {
+  const [concepts, drawings] = await Promise.all([readConcepts(), readDrawings()]);
+  const phrases = new Map(concepts.map(({ name, phrase }) => [name, phrase]));
+  const labels = [...phrases.values()];
+  const terminal = terminalOf(process.stdout, process.env);
+  const say = options.json ? () => {} : print;
+  await withClassifier(await shipped('tessera-clip'), options, async ({ classify, about, where, load }) => {
+    say(
+      `tessera-clip names ${drawings.length} drawings by a hand that it has never seen, among ${labels.length} things.`,
+    );
+    say(paint(terminal, 'dim', `${where}, loaded in ${seconds(load)}`));
+    const results: Result[] = [];
+    let time = 0;
+    for (const { file, path, name } of drawings) {
+      const image = await load_image(path);
+      const from = performance.now();
+      const found = await classify(image, labels);
+      time += performance.now() - from;
+      const truth = phrases.get(name) ?? name;
+      const rank = 1 + found.findIndex(({ label }) => label === truth);
+      const result = { picture: file, truth, rank, right: rank === 1, labels: found.slice(0, SHOWN) };
+      results.push(result);
+      if (!options.json) say(`\n${await beside(image, describe(result, terminal), terminal)}`);
+    }
+    const right = results.filter((result) => result.right).length;
+    const shown = results.filter(({ rank }) => rank > 0 && rank <= SHOWN).length;
+    if (options.json) {
+      const score = { pictures: results.length, right, first_five: shown };
+      const time_ms = { load: Math.round(load), classify: Math.round(time) };
+      const { hypothesis_template } = classify;
+      return printJson({ command: 'start', ...about, hypothesis_template, time_ms, score, results });
+    }
+    const chance = [1, SHOWN].map((n) => percent(n / labels.length).trim());
+    say(`\n${right} of ${results.length} right, ${shown} among the first five (by chance ${chance.join(' and ')})`);
+    say(`${where}: ${labels.length} labels and ${results.length} pictures in ${seconds(time)}`);
+  });
+}
+
+function describe({ truth, right, labels }: Result, terminal: Terminal): string[] {
+  const verdict = right ? paint(terminal, 'green', 'right') : paint(terminal, 'red', 'wrong');
+  return [`${paint(terminal, 'bold', truth)}: ${verdict}`, ...rows(labels, terminal)];
+}

@@ -50,7 +50,10 @@ const ROWS = COLUMNS / 2; // a cell is about twice as high as wide
 
 /** Lines of text with a picture on their left, as far as the terminal can. */
 export async function beside(image: Pixels, lines: readonly string[], { pictures }: Terminal): Promise<string> {
-  const rows = Array.from({ length: pictures === 'none' ? lines.length : Math.max(ROWS, lines.length) }, (_, i) => lines[i] ?? '');
+  const rows = Array.from(
+    { length: pictures === 'none' ? lines.length : Math.max(ROWS, lines.length) },
+    (_, i) => lines[i] ?? '',
+  );
   if (pictures === 'none') return rows.join('\n');
   if (pictures === 'blocks') {
     const blocks = halfBlocks(image);
@@ -59,7 +62,7 @@ export async function beside(image: Pixels, lines: readonly string[], { pictures
   // room first, so that nothing scrolls under the picture; then back up, the picture, the text
   const room = `${'\n'.repeat(rows.length)}\x1b[${rows.length}A`;
   const text = rows.map((line) => `\x1b[${COLUMNS + 2}C${line}`).join('\n');
-  return `${room}\x1b7${await escape(image, pictures)}\x1b8${text}`;
+  return `${room}\x1b7${await sequence(image, pictures)}\x1b8${text}`;
 }
 
 /** Two pixels a cell: the upper as the colour of ▀, the lower as its background. */
@@ -67,13 +70,16 @@ function halfBlocks(image: Pixels): string[] {
   const { data } = resize(overWhite(image), COLUMNS, 2 * ROWS);
   const colour = (x: number, y: number) => data.subarray(3 * (y * COLUMNS + x), 3 * (y * COLUMNS + x) + 3).join(';');
   return Array.from({ length: ROWS }, (_, row) => {
-    const cells = Array.from({ length: COLUMNS }, (_, x) => `\x1b[38;2;${colour(x, 2 * row)};48;2;${colour(x, 2 * row + 1)}m▀`);
+    const cells = Array.from(
+      { length: COLUMNS },
+      (_, x) => `\x1b[38;2;${colour(x, 2 * row)};48;2;${colour(x, 2 * row + 1)}m▀`,
+    );
     return `${cells.join('')}\x1b[0m`;
   });
 }
 
 /** https://sw.kovidgoyal.net/kitty/graphics-protocol, https://iterm2.com/documentation-images.html */
-async function escape(image: Pixels, protocol: 'kitty' | 'iterm2'): Promise<string> {
+async function sequence(image: Pixels, protocol: 'kitty' | 'iterm2'): Promise<string> {
   const png = await encodePng(resize(overWhite(image), 160, 160));
   const base64 = btoa(Array.from(png, (byte) => String.fromCharCode(byte)).join(''));
   if (protocol === 'iterm2') {

@@ -88,8 +88,9 @@ export class Replay {
     const { plan } = { plan: this.#plan };
     Shared.of(device).grow(device, plan.slots);
     this.#writeScalars(scalars);
-    const outputs = this.#outputs.map((bytes) => device.pool.acquire(bytes));
+    const outputs: Buffer[] = [];
     try {
+      for (const bytes of this.#outputs) outputs.push(device.pool.acquire(bytes));
       const groups = this.#groups(leaves, outputs);
       const trace = tracer();
       if (trace) await trace.run(device, plan.steps, groups);

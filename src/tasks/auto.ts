@@ -81,7 +81,8 @@ function processor(prepare: ImageProcessor): Processor {
 
 /** The folder of a model: the one given, or the one around the weights file given. */
 export function folderOf(from: ModelSource): Folder {
-  if (typeof from !== 'string') return from instanceof Blob ? fileFolder([from]) : 'list' in from ? from : fileFolder(from);
+  if (typeof from !== 'string')
+    return from instanceof Blob ? fileFolder([from]) : 'list' in from ? from : fileFolder(from);
   const file = baseName(from);
   return diskFolder(file.endsWith('.safetensors') ? from.slice(0, from.length - file.length) || '.' : from);
 }

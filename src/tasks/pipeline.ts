@@ -21,7 +21,9 @@ export async function pipeline(
   options: FromPretrained = {},
 ): Promise<ZeroShotImageClassifier> {
   if (!Object.hasOwn(TASKS, task)) {
-    throw new UserError(`[pipeline] unknown task: got ${JSON.stringify(task)}, want one of ${Object.keys(TASKS).join(', ')}`);
+    throw new UserError(
+      `[pipeline] unknown task: got ${JSON.stringify(task)}, want one of ${Object.keys(TASKS).join(', ')}`,
+    );
   }
   const { open, model: standard } = TASKS[task];
   return open(model ?? (await shipped(standard)), options);

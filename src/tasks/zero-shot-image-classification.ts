@@ -42,14 +42,23 @@ const REMEMBERED = 4096; // sentences whose embeddings are kept, a few kB each
 /** CLIP's labels compete; SigLIP asks of each on its own. `scalar` is the shape of logit_scale. */
 const FAMILIES = {
   clip: { positions: 77, padding: 'longest', text: String, probabilities: (x: Tensor) => x.softmax(-1), scalar: [] },
-  siglip: { positions: 64, padding: 'max_length', text: siglipText, probabilities: (x: Tensor) => x.sigmoid(), scalar: [1] },
+  siglip: {
+    positions: 64,
+    padding: 'max_length',
+    text: siglipText,
+    probabilities: (x: Tensor) => x.sigmoid(),
+    scalar: [1],
+  },
 } as const;
 
 /** As SigLIP was trained: lower case; the first version (with a tokenizer of its own) also drops ASCII punctuation. */
 function siglipText(text: string, { config }: Tokenizer): string {
   const lower = text.toLowerCase();
   if (!String(config.tokenizer_class).startsWith('SiglipTokenizer')) return lower;
-  return lower.replace(/[!-/:-@[-`{-~]/g, '').replace(/\s+/g, ' ').trim();
+  return lower
+    .replace(/[!-/:-@[-`{-~]/g, '')
+    .replace(/\s+/g, ' ')
+    .trim();
 }
 
 /** The numbers between similarities and logits, in f32 whatever the model's dtype. */
@@ -69,10 +78,12 @@ export async function zeroShotImageClassification(
   const family = FAMILIES[model_type];
   const model = await AutoModel.from_pretrained(from, options);
   const { progress_callback: _, dtype: __, ...where } = options;
-  const head = await logitScale(family.scalar).from_pretrained(from, { ...where, device: model.device }).catch((error) => {
-    model.dispose();
-    throw error;
-  });
+  const head = await logitScale(family.scalar)
+    .from_pretrained(from, { ...where, device: model.device })
+    .catch((error) => {
+      model.dispose();
+      throw error;
+    });
   const known = new Map<string, Float32Array>();
 
   /** Normalised embeddings of sentences, [T, E]; each sentence is computed once. */
@@ -83,7 +94,10 @@ export async function zeroShotImageClassification(
       signal?.throwIfAborted();
       const part = fresh.slice(at, at + TEXTS_AT_ONCE);
       const words = { padding: family.padding, truncation: true, max_length: positions } as const;
-      const ids = tokenizer(part.map((text) => family.text(text, tokenizer)), words).input_ids;
+      const ids = tokenizer(
+        part.map((text) => family.text(text, tokenizer)),
+        words,
+      ).input_ids;
       using input_ids = tensor(ids, { dtype: 'i32' });
       using embeds = model.get_text_features({ input_ids }).normalize();
       const rows = (await embeds.data()) as Float32Array;
@@ -117,7 +131,10 @@ export async function zeroShotImageClassification(
     { hypothesis_template: template = hypothesis_template, batch_size = 8, signal }: ZeroShotOptions = {},
   ): Promise<Classification[] | Classification[][]> {
     check(labels, template);
-    const rows = await embedTexts(labels.map((label) => template.replaceAll('{}', () => label)), signal);
+    const rows = await embedTexts(
+      labels.map((label) => template.replaceAll('{}', () => label)),
+      signal,
+    );
     const list: readonly ImageInput[] = Array.isArray(images) ? images : [images as ImageInput];
     const results: Classification[][] = [];
     for (let at = 0; at < list.length; at += batch_size) {

@@ -33,13 +33,16 @@ function commandOf(runtime: NonNullable<Run['runtime']>): string[] {
 }
 
 /** Runs `tessera ...args` in the repository's root. */
-export async function tessera(args: readonly string[], { runtime = 'own', env = {}, onError, hangUp }: Run = {}): Promise<Ended> {
+export async function tessera(
+  args: readonly string[],
+  { runtime = 'own', env = {}, onError, hangUp }: Run = {},
+): Promise<Ended> {
   await build();
   const [command, ...flags] = commandOf(runtime);
-  const { TESSERA_TRACE: _, TESSERA_ADAPTER: __, NO_COLOR: ___, FORCE_COLOR: ____, ...inherited } = process.env;
+  const { TESSERA_TRACE: _, NO_COLOR: __, FORCE_COLOR: ___, ...inherited } = process.env;
   const child = spawn(command!, [...flags, path.join(ROOT, 'dist/cli.js'), ...args], {
     cwd: ROOT,
-    env: { ...inherited, ...QUIET, TESSERA_ADAPTER: 'software', ...env },
+    env: { TESSERA_ADAPTER: 'software', ...inherited, ...QUIET, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let [out, err] = ['', ''];

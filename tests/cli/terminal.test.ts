@@ -38,6 +38,7 @@ describe('a picture beside text', () => {
   const image = { width, height: width, channels: 3, data };
   const show = (pictures: 'kitty' | 'iterm2' | 'blocks' | 'none', lines = ['one', 'two']) =>
     beside(image, lines, { colour: true, pictures });
+  const visible = (text: string) => text.replaceAll(ESC, '␛').replaceAll('\x07', '␇');
   const decoded = async (base64: string) => decodeImage(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)));
 
   test('is left out where there are none', async () => {
@@ -57,7 +58,9 @@ describe('a picture beside text', () => {
 
   test("is a PNG in iTerm2's escape, with the text on its right", async () => {
     const text = await show('iterm2');
-    const [, size, base64] = /\]1337;File=inline=1;width=16;height=8;preserveAspectRatio=0;size=(\d+):([^\x07]*)\x07/.exec(text)!;
+    const [, size, base64] = /␛\]1337;File=inline=1;width=16;height=8;preserveAspectRatio=0;size=(\d+):([^␇]*)␇/.exec(
+      visible(text),
+    )!;
     expect(atob(base64!)).toHaveLength(Number(size));
     expect((await decoded(base64!)).data).toEqual(resize(image, 160, 160).data);
     expect(text.startsWith(`${'\n'.repeat(8)}${ESC}[8A${ESC}7`)).toBe(true);
@@ -65,10 +68,12 @@ describe('a picture beside text', () => {
   });
 
   test("is a PNG in pieces in kitty's escape", async () => {
-    const parts = [...(await show('kitty')).matchAll(/\x1b_G([^;]*);([^\x1b]*)\x1b\\/g)];
+    const parts = [...visible(await show('kitty')).matchAll(/␛_G([^;]*);([^␛]*)␛\\/g)];
     expect(parts.length).toBeGreaterThan(1);
     expect(parts[0]![1]).toBe('a=T,f=100,q=2,C=1,c=16,r=8,m=1');
-    expect(parts.slice(1).map(([, keys]) => keys)).toEqual(parts.slice(1).map((_, i) => `m=${i < parts.length - 2 ? 1 : 0}`));
+    expect(parts.slice(1).map(([, keys]) => keys)).toEqual(
+      parts.slice(1).map((_, i) => `m=${i < parts.length - 2 ? 1 : 0}`),
+    );
     expect(parts.every(([, , base64]) => base64!.length <= 4096)).toBe(true);
     expect((await decoded(parts.map(([, , base64]) => base64).join(''))).data).toEqual(resize(image, 160, 160).data);
   });

@@ -71,3 +71,25 @@ const few = (what: string, list: readonly string[]): string[] => {
   if (list.length > shown.length) shown.push(`  and ${list.length - shown.length} more`);
   return list.length > 0 ? [`${what}: ${list.length}`, ...shown] : [];
 };
+
+/** How far the values of `b` are from those of `a`, relative to the largest of each output: the worst of each group. */
+export function largestDifferences(a: Report, b: Report): string {
+  const of = new Map(a.results.map((result) => [`${result.group}: ${result.name}`, result]));
+  const groups = new Map<string, { count: number; equal: number; most: number; name: string }>();
+  for (const { group, name, sha256, values } of b.results) {
+    const other = of.get(`${group}: ${name}`);
+    const row = groups.get(group) ?? { count: 0, equal: 0, most: 0, name: '' };
+    groups.set(group, row);
+    row.count++;
+    if (other?.sha256 === sha256) row.equal++;
+    if (!values || !other?.values) continue;
+    const scale = other.values.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+    const difference = values.reduce((most, v, i) => Math.max(most, Math.abs(v - other.values![i]!)), 0) / scale;
+    if (difference > row.most) Object.assign(row, { most: difference, name });
+  }
+  const lines = [...groups].map(([group, { count, equal, most, name }]) => {
+    const worst = most > 0 ? `at most ${most.toExponential(1)} of the largest value: ${name}` : '';
+    return `  ${group.padEnd(22)} ${`${equal} of ${count}`.padStart(10)} equal  ${worst}`.trimEnd();
+  });
+  return [`${b.adapter} against ${a.adapter}`, ...lines].join('\n');
+}

@@ -7,7 +7,7 @@ import type { Options, Report } from './suite.ts';
 export type Wanted = { label: string; runtime: Runtime; options?: Options; launch?: Launch };
 
 const AT_ONCE = 2; // software adapters use every core
-const LIMIT = 600_000; // milliseconds of one run, on a busy machine too
+const LIMIT = { short: 600_000, full: 3_600_000 }; // milliseconds of one run, on a busy machine too
 
 /** Each wanted run in order; one that fails has its reason in place of a report. */
 export async function runAll(wanted: readonly Wanted[]): Promise<Run[]> {
@@ -23,7 +23,7 @@ export async function runAll(wanted: readonly Wanted[]): Promise<Run[]> {
 
 async function runOne(bundles: Bundles, { label, runtime, options = {}, launch }: Wanted): Promise<Run> {
   try {
-    const report = await runIn(runtime, bundles, options, { timeout: LIMIT, ...launch });
+    const report = await runIn(runtime, bundles, options, { timeout: options.full ? LIMIT.full : LIMIT.short, ...launch });
     return { label, report: report as unknown as Report };
   } catch (error) {
     return { label, error: (error as Error).message };

@@ -3,7 +3,7 @@ import { Device, run, setDevice } from '../../src/index.ts';
 import type { AdapterChoice } from '../../src/gpu/host.ts';
 import { type Alteration, alter } from './alter.ts';
 import type { Case } from './case.ts';
-import { base64, check, type Result, sha256 } from './check.ts';
+import { check, type Result, sha256 } from './check.ts';
 import { elementwise } from './elementwise.ts';
 import { kernels } from './kernels.ts';
 import { models } from './models.ts';
@@ -15,7 +15,7 @@ export type Options = {
   /** Groups to run; all by default. */
   groups?: string[];
   alter?: Alteration;
-  /** Give the bytes of each output of an op too. */
+  /** Give the values of each op's outputs too. */
   keep?: boolean;
 };
 export type { Result };
@@ -50,7 +50,7 @@ async function compute({ group, name, outputs }: Case, keep: boolean): Promise<R
       results.push({
         ...{ group, name, ok: !problem, max_abs, sha256: await sha256(data) },
         ...(problem && { why: problem }),
-        ...(keep && { bytes: base64(data) }),
+        ...(keep && { values: [...data] }),
       });
     }
   } catch (error) {

@@ -42,7 +42,7 @@ describe('grad', () => {
     const [first] = grad(a.tanh().sum(), [a]);
     const [second] = grad(first!.sum(), [a]);
     const want = [0.5, -1].map((v) => -2 * Math.tanh(v) * (1 - Math.tanh(v) ** 2));
-    (await second!.data()).forEach((v, i) => expect(v).toBeCloseTo(want[i]!, 6));
+    for (const [i, v] of (await second!.data()).entries()) expect(v).toBeCloseTo(want[i]!, 6);
   });
   it('sums over what was broadcast', async () => {
     const bias = ones([1, 4]);

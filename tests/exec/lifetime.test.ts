@@ -1,5 +1,7 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type Device, defaultDevice, grad, setDevice, type Tensor, tensor, trim } from '../../src/index.ts';
+import { type Device, defaultDevice, full, grad, run, setDevice, type Tensor, tensor, trim } from '../../src/index.ts';
 import { randomNd, upload } from '../ops/harness.ts';
 
 describe('disposed', () => {
@@ -108,6 +110,39 @@ describe('a device', () => {
     fresh.dispose();
     await trim(device);
     expect(device.pool.stats.live).toBe(0);
+  });
+});
+
+describe('a tensor larger than a buffer may be', () => {
+  it('is refused, and nothing stays behind', async () => {
+    const device = await setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software' });
+    const huge = 2 * device.gpu.limits.maxBufferSize;
+    const [x, y] = [full([4], 1).contiguous(), full([huge / 4], 1).contiguous()];
+    await expect(run([x, y])).rejects.toThrow(
+      `[gpu] a buffer of ${huge} bytes: the device's largest is ${device.gpu.limits.maxStorageBufferBindingSize}; split the tensor`,
+    );
+    await trim(device);
+    expect(device.pool.stats.live).toBe(0);
+    expect(await x.data()).toEqual(Float32Array.of(1, 1, 1, 1));
+  });
+});
+
+describe('a tensor that nobody can reach', () => {
+  it('gives its buffer back', async () => {
+    const device = await setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software' });
+    const use = async (k: number) => {
+      const x = await tensor([k, 2, 3]).realize();
+      return x.add(1).softmax(0).sum().item();
+    };
+    for (let k = 0; k < 20; k++) expect(await use(k)).toBeCloseTo(1, 5);
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const left = () => device.pool.stats.live;
+    for (let k = 0; k < 100 && left() > 5; k++) {
+      collect();
+      await new Promise((done) => setTimeout(done, 10));
+    }
+    expect(left()).toBeLessThanOrEqual(5); // of the plan, and perhaps of the last round
   });
 });
 

@@ -3,78 +3,42 @@ import { describe, expect, it } from 'vitest';
 import { type Graph, trace } from '../../src/exec/graph.ts';
 import { assign } from '../../src/exec/memory.ts';
 import { makePlan } from '../../src/exec/plan.ts';
-import { concat, defaultDevice, run, Tensor } from '../../src/index.ts';
-import { expectClose, randomNd, upload } from '../ops/harness.ts';
-import * as ref from '../reference.ts';
-
-const SIZE = 6;
-type Step = { of: keyof typeof OPS; a: number; b: number };
-type Rule = { engine: (a: Tensor, b: Tensor) => Tensor; reference: (a: ref.Nd, b: ref.Nd) => ref.Nd };
-const transposed = (x: ref.Nd) => ref.permute(x, [1, 0]);
-const tanh = ref.map((x) => Math.tanh(x!));
-/** Ops on [SIZE, SIZE] whose values stay small: kernels, fused chains, views and epilogues. */
-const OPS = {
-  add: { engine: (a, b) => a.add(b).mul(0.5), reference: ref.map((a, b) => (a! + b!) / 2) },
-  mul: { engine: (a, b) => a.tanh().mul(b), reference: ref.map((a, b) => Math.tanh(a!) * b!) },
-  maximum: { engine: (a, b) => a.gt(b).where(a, b), reference: ref.map((a, b) => Math.max(a!, b!)) },
-  transpose: { engine: (a) => a.transpose(0, 1), reference: transposed },
-  rows: {
-    engine: (a, b) => a.slice(0, 1, 2).add(b.slice(1, 2, 3)),
-    reference: (a, b) => ref.map((p, q) => p! + q!)(ref.slice(a, 0, 1, 2), ref.slice(b, 1, 2, 3)),
-  },
-  sum: {
-    engine: (a, b) => a.mean(-1, true).add(b),
-    reference: (a, b) => ref.map((p, q) => p! + q!)(ref.mean(a, [1], true), b),
-  },
-  softmax: { engine: (a) => a.softmax(-1), reference: (a) => ref.softmax(a) },
-  matmul: {
-    engine: (a, b) =>
-      a
-        .tanh()
-        .matmul(b)
-        .mul(1 / SIZE),
-    reference: (a, b) => ref.map((v) => v! / SIZE)(ref.matmul(tanh(a), b)),
-  },
-  concat: {
-    engine: (a, b) => concat([a.slice(0, 0, 2), b.slice(0, 2)]),
-    reference: (a, b) => ref.concat([ref.slice(a, 0, 0, 2), ref.slice(b, 0, 2, SIZE)], 0),
-  },
-  reshape: {
-    engine: (a, b) =>
-      a
-        .reshape([SIZE * SIZE])
-        .add(1)
-        .reshape([SIZE, SIZE])
-        .sub(b),
-    reference: ref.map((a, b) => a! + 1 - b!),
-  },
-} satisfies Record<string, Rule>;
-
-const programs = fc.record({
-  steps: fc.array(
-    fc.record({ of: fc.constantFrom(...(Object.keys(OPS) as (keyof typeof OPS)[])), a: fc.nat(), b: fc.nat() }),
-    { minLength: 1, maxLength: 20 },
-  ),
-  wanted: fc.array(fc.nat(), { minLength: 1, maxLength: 3 }),
-});
+import { defaultDevice, run, Tensor } from '../../src/index.ts';
+import { checkGradient, expectClose, randomNd, upload } from '../ops/harness.ts';
+import { compute, computeReference, type Program, programs, SIZE } from './programs.ts';
 
 describe('random programs', () => {
   it('give the values of the reference', async () => {
-    const check = async ({ steps, wanted }: { steps: Step[]; wanted: number[] }) => {
-      const references = [1, 2].map((seed) => randomNd([SIZE, SIZE], seed));
-      const tensors = references.map((x) => upload(x));
-      for (const { of, a, b } of steps) {
-        const { engine, reference }: Rule = OPS[of];
-        tensors.push(engine(tensors[a % tensors.length]!, tensors[b % tensors.length]!));
-        references.push(reference(references[a % references.length]!, references[b % references.length]!));
-      }
+    const check = async (program: Program, wanted: number[]) => {
+      const inputs = [1, 2].map((seed) => randomNd([SIZE, SIZE], seed));
+      const references = computeReference(program, inputs);
+      const tensors = compute(
+        program,
+        inputs.map((x) => upload(x)),
+      );
       const outputs = [tensors.length - 1, ...wanted.map((k) => k % tensors.length)];
       await run(outputs.map((k) => tensors[k]!));
       const tolerance = { all: 1e-5, from: '20 ops of a few ulp each' };
       for (const k of outputs) await expectClose(tensors[k]!, references[k]!, tolerance);
       for (const t of tensors) t.dispose();
     };
-    await fc.assert(fc.asyncProperty(programs, check), { seed: 3, numRuns: 12 });
+    const wanted = fc.array(fc.nat(99), { maxLength: 3 });
+    await fc.assert(fc.asyncProperty(programs(20), wanted, check), { seed: 3, numRuns: 12 });
+  });
+
+  it('have the gradients of the reference', async () => {
+    const check = (program: Program) =>
+      checkGradient(
+        {
+          op: (...x) => compute(program, x).at(-1)!,
+          reference: (...x) => computeReference(program, x).at(-1)!,
+        },
+        [
+          [SIZE, SIZE],
+          [SIZE, SIZE],
+        ],
+      );
+    await fc.assert(fc.asyncProperty(programs(10), check), { seed: 4, numRuns: 8 });
   });
 });
 

@@ -4,7 +4,7 @@ import { clip } from './clip.ts';
 import { compare, type Row } from './compare.ts';
 import type { Family, Method, Outputs } from './family.ts';
 import type { CaseFiles } from './files.ts';
-import { type Call, readGolden, readTensors, type Tensors, type Value, type Values } from './golden.ts';
+import { type Call, noGolden, readGolden, readTensors, type Tensors, type Value, type Values } from './golden.ts';
 import { processors } from './processors.ts';
 import { allMissing, type Missing, missingOf, type Report } from './report.ts';
 import { siglip } from './siglip.ts';
@@ -14,15 +14,16 @@ import { tokenizers } from './tokenizers.ts';
 const FAMILIES = new Map<string, Family>(Object.entries({ ...clip, ...siglip, ...processors, ...tokenizers }));
 
 export async function runCase(files: CaseFiles): Promise<Report> {
-  const golden = await readGolden(files);
-  const family = FAMILIES.get(golden.class);
-  if (!family) return allMissing(golden, `no class ${golden.class} here`);
-  if (golden.calls.length === 0) return allMissing(golden, 'the case has no calls');
-  const report: Report = { case: golden.name, outputs: [], missing: [] };
+  let golden = noGolden(files.name);
   let model: unknown;
   try {
+    golden = await readGolden(files);
+    const family = FAMILIES.get(golden.class);
+    if (!family) throw new Error(`no class ${golden.class} here`);
+    if (golden.calls.length === 0) throw new Error('the case has no calls');
     const tensors = await readTensors(files);
     model = await family.load(files);
+    const report: Report = { case: golden.name, outputs: [], missing: [] };
     for (const call of golden.calls) {
       await runCall(family, model, call, tensors, report).catch((error: Error) => {
         report.missing.push(...missingOf(call, error.message));

@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { bundle } from '../runtimes/bundle.ts';
 import { closeBrowsers, RUNTIMES, type Runtime, runIn } from '../runtimes/launch.ts';
 import { openCase, type Place } from './files.ts';
-import { type Golden, readGolden } from './golden.ts';
+import { type Golden, noGolden, readGolden } from './golden.ts';
 import { allMissing, caseText, isGood, type Report, summaryText } from './report.ts';
 import { filesBelow, serveFolder } from './serve.ts';
 
@@ -114,4 +114,5 @@ async function runAll(cases: readonly string[], { runtime, adapter }: Options): 
   }
 }
 
-const openGolden = (folder: string): Promise<Golden> => readGolden(openCase({ path: folder }));
+const openGolden = (folder: string): Promise<Golden> =>
+  readGolden(openCase({ path: folder })).catch(() => noGolden(path.basename(folder)));

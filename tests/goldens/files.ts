@@ -22,10 +22,7 @@ export function openCase(place: Place): CaseFiles {
 
 function onDisk(path: string): CaseFiles {
   return {
-    name: path
-      .replace(/[\\/]+$/, '')
-      .split(/[\\/]/)
-      .at(-1)!,
+    name: path.split(/[\\/]/).at(-1)!,
     checkpoint: async () => path,
     async read(file) {
       const { readFile } = await import('node:fs/promises');

@@ -26,11 +26,13 @@ const counts = (reports: readonly Report[]): string => {
   return `${good} ok, ${rows.length - good} off, ${missing} missing`;
 };
 
+const short = (x: number): string => (x === 0 ? '0' : x.toExponential(2));
+
 function rowText({ call, output, ok, max_abs, scale, f32_error, sha256, why }: Row): string {
-  const difference = max_abs === null ? 'none' : max_abs === 0 ? '0' : max_abs.toExponential(2);
-  const numbers = `max|d| ${difference.padEnd(8)}  scale ${scale}  f32_error ${f32_error}`;
+  const difference = max_abs === null ? 'none' : short(max_abs);
+  const numbers = `max|d| ${difference.padEnd(7)}  scale ${String(scale).padEnd(8)}  f32_error ${short(f32_error)}`;
   const note = why ? `\n       ${why.length > 400 ? `${why.slice(0, 400)}...` : why}` : '';
-  return `  ${ok ? 'ok ' : 'OFF'}  ${`${call}/${output}`.padEnd(28)}  ${numbers.padEnd(54)}  sha256 ${sha256}${note}`;
+  return `  ${ok ? 'ok ' : 'OFF'}  ${`${call}/${output}`.padEnd(28)}  ${numbers.padEnd(52)}  sha256 ${sha256}${note}`;
 }
 
 /** A line for each output; missing ones together where the reason is the same. */

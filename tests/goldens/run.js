@@ -1,7 +1,7 @@
 // Starts cli.ts: npm run goldens -- FOLDER [--only 'clip*'] [--runtime NAME] [--adapter NAME] [--json]
 // Node 20 does not read TypeScript, so it is bundled first.
 import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import { wgslPlugin } from '../../src/build/wgsl.js';
 
@@ -25,5 +25,5 @@ const draft = `${file}.${process.pid}`; // several may start at once
 await mkdir(folder, { recursive: true });
 await writeFile(draft, outputFiles[0].contents);
 await rename(draft, file);
-const { goldens } = await import(new URL(`file://${file}`).href);
+const { goldens } = await import(pathToFileURL(file).href);
 process.exitCode = await goldens(process.argv.slice(2));

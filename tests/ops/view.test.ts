@@ -1,7 +1,8 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { arange, grad, tensor } from '../../src/index.ts';
+import { arange, grad, type Tensor, tensor } from '../../src/index.ts';
 import * as ref from '../reference.ts';
-import { EXACT, randomNd, type Spec, testOp, upload } from './harness.ts';
+import { below, EXACT, expectClose, randomNd, type Spec, testOp, upload } from './harness.ts';
 
 const views: Record<string, Omit<Spec, 'tolerance'>> = {
   reshape: {
@@ -124,4 +125,58 @@ testOp('contiguous', {
   inputs: [[[5, 7]], [[64, 33]]],
   tolerance: EXACT,
   dtypes: ['f32', 'f16', 'i32', 'u32', 'bool'],
+});
+
+type Pick = { kind: number; a: number; b: number };
+/** One random view of x, of the engine and of the reference. */
+function randomView(x: Tensor, v: ref.Nd, { kind, a, b }: Pick): [Tensor, ref.Nd] {
+  const d = a % Math.max(1, x.rank);
+  const n = x.shape[d] ?? 1;
+  const both = (shape: number[]): [Tensor, ref.Nd] => [x.reshape(shape), ref.reshape(v, shape)];
+  if (kind === 0) {
+    const order = x.shape.map((_, i) => (i + b) % x.rank);
+    return [x.permute(order), ref.permute(v, order)];
+  }
+  if (kind === 1 && x.rank > 0) {
+    const [start, step] = [b % n, 1 + (a % 3)];
+    return [x.slice(d, start, n, step), ref.slice(v, d, start, n, step)];
+  }
+  if (kind === 2) {
+    const factor = [6, 4, 3, 2, 1].find((f) => n % f === 0)!;
+    return both([...x.shape.slice(0, d), factor, n / factor, ...x.shape.slice(d + 1)]);
+  }
+  if (kind === 3 && d + 1 < x.rank) return both([...x.shape.slice(0, d), n * x.shape[d + 1]!, ...x.shape.slice(d + 2)]);
+  if (kind === 4 && x.size < 200) {
+    const shape = [...x.shape.slice(0, d), 1 + (b % 3), ...x.shape.slice(d)];
+    const flat = [...x.shape.slice(0, d), 1, ...x.shape.slice(d)];
+    return [x.unsqueeze(d).expand(shape), ref.expand(ref.reshape(v, flat), shape)];
+  }
+  return kind === 5 ? [x.add(1), ref.map((e) => e! + 1)(v)] : [x, v];
+}
+
+describe('random chains of views', () => {
+  it('show what they should, and add up the gradients of what they show', async () => {
+    const chains = fc.array(fc.record({ kind: fc.nat(5), a: fc.nat(20), b: fc.nat(20) }), {
+      minLength: 1,
+      maxLength: 7,
+    });
+    const shapes = fc.array(fc.constantFrom(1, 2, 3, 4, 6, 12), { minLength: 1, maxLength: 3 });
+    const check = async (shape: number[], chain: Pick[], dtype: 'f32' | 'f16' | 'i32') => {
+      const value = randomNd(shape, 1, below(50));
+      const x = await upload(value, dtype).realize();
+      let [y, want] = [x as Tensor, value];
+      for (const pick of chain) [y, want] = randomView(y, want, pick);
+      const [dx] = dtype === 'f32' ? grad(y.sum(), [x]) : []; // before y is computed and forgets its parents
+      if (dx) expect(await dx.sum().item()).toBe(y.size); // every element shown has its 1 somewhere
+      await expectClose(y, want, EXACT);
+      await expectClose(y.sub(y.mul(3)), ref.map((v) => -2 * v!)(want), EXACT);
+      await expectClose(
+        y.sum(),
+        ref.sum(want),
+        dtype === 'f16' ? { each: 2 ** -10, from: 'one rounding to f16' } : EXACT,
+      );
+    };
+    const types = fc.constantFrom('f32' as const, 'f16' as const, 'i32' as const);
+    await fc.assert(fc.asyncProperty(shapes, chains, types, check), { seed: 1, numRuns: 25 });
+  });
 });

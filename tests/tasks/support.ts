@@ -11,7 +11,12 @@ export const END = 95;
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz';
 /** One token for each letter, and one for each that ends a word. */
-const vocab = Object.fromEntries([...LETTERS].flatMap((c, i) => [[c, 3 + i], [`${c}</w>`, 29 + i]]));
+const vocab = Object.fromEntries(
+  [...LETTERS].flatMap((c, i) => [
+    [c, 3 + i],
+    [`${c}</w>`, 29 + i],
+  ]),
+);
 
 /** A tokenizer.json whose ids fit the golden models; `start` and `end` go around a text. */
 export function letterTokenizer(start: number | undefined, end: number): string {
@@ -30,9 +35,15 @@ export function letterTokenizer(start: number | undefined, end: number): string 
     pre_tokenizer: { type: 'Split', pattern: { Regex: '[a-z]+' }, behavior: 'Removed', invert: true },
     post_processor: {
       type: 'TemplateProcessing',
-      single: [...(start === undefined ? [] : [around('<start>')]), { Sequence: { id: 'A', type_id: 0 } }, around('<end>')],
+      single: [
+        ...(start === undefined ? [] : [around('<start>')]),
+        { Sequence: { id: 'A', type_id: 0 } },
+        around('<end>'),
+      ],
       pair: [],
-      special_tokens: Object.fromEntries(added.map(({ id, content }) => [content, { id: content, ids: [id], tokens: [content] }])),
+      special_tokens: Object.fromEntries(
+        added.map(({ id, content }) => [content, { id: content, ids: [id], tokens: [content] }]),
+      ),
     },
     decoder: null,
     model: {
@@ -53,7 +64,11 @@ export function tinyFolder(family: 'clip' | 'siglip', more: Record<string, strin
   const isClip = family === 'clip';
   const size = isClip ? 30 : 24;
   const processor = isClip
-    ? { image_processor_type: 'CLIPImageProcessor', size: { shortest_edge: size }, crop_size: { height: size, width: size } }
+    ? {
+        image_processor_type: 'CLIPImageProcessor',
+        size: { shortest_edge: size },
+        crop_size: { height: size, width: size },
+      }
     : { image_processor_type: 'SiglipImageProcessor', size: { height: size, width: size } };
   const words = isClip
     ? { tokenizer_class: 'CLIPTokenizer', pad_token: '<end>', eos_token: '<end>' }

@@ -45,7 +45,8 @@ describe.each(['clip', 'siglip'] as const)('%s', (family) => {
     const again = await pipeline(TASK, folder);
     expect(await again(pictures, [...LABELS].reverse())).toEqual(together);
     again.dispose();
-    if (family === 'siglip') expect((await classify(pictures[0]!, ['dog']))[0]).toEqual(together[0]!.find((o) => o.label === 'dog'));
+    if (family === 'siglip')
+      expect((await classify(pictures[0]!, ['dog']))[0]).toEqual(together[0]!.find((o) => o.label === 'dog'));
     else expect(together[0]!.reduce((sum, { score }) => sum + score, 0)).toBeCloseTo(1, 5);
   });
 
@@ -92,7 +93,8 @@ test('takes pictures in every form', async () => {
   const bytes = new Uint8Array(readFileSync(pictures[0]!));
   const pixels = await load_image(pictures[0]!);
   const data = `data:image/png;base64,${Buffer.from(bytes).toString('base64')}`;
-  for (const form of [bytes, new Blob([bytes]), data, new URL(data), pixels]) expect(await load_image(form)).toEqual(pixels);
+  for (const form of [bytes, new Blob([bytes]), data, new URL(data), pixels])
+    expect(await load_image(form)).toEqual(pixels);
   const rgba = { width: 1, height: 1, data: new Uint8ClampedArray([1, 2, 3, 4]), colorSpace: 'srgb' } as ImageData;
   expect(await load_image(rgba)).toEqual({ width: 1, height: 1, channels: 4, data: new Uint8Array([1, 2, 3, 4]) });
 });
@@ -124,13 +126,22 @@ test('reports progress, and stops when asked', async () => {
 test('says what is wrong', async () => {
   const classify = await pipeline(TASK, tinyFolder('clip'));
   const message = async (work: Promise<unknown>) => {
-    const error = await work.then(() => undefined, (thrown) => thrown);
+    const error = await work.then(
+      () => undefined,
+      (thrown) => thrown,
+    );
     expect(error?.name).toBe('UserError');
     return error.message;
   };
-  expect(await message(classify(pictures, []))).toMatchInlineSnapshot(`"[zero-shot-image-classification] no labels: want at least one, such as "a cat""`);
-  expect(await message(classify(pictures, ['a', ' ']))).toMatchInlineSnapshot(`"[zero-shot-image-classification] label 2: got " ", want a text"`);
-  expect(await message(classify(pictures, ['a'], { hypothesis_template: 'x' }))).toMatchInlineSnapshot(`"[zero-shot-image-classification] hypothesis_template: got "x", want {} where the label goes"`);
+  expect(await message(classify(pictures, []))).toMatchInlineSnapshot(
+    `"[zero-shot-image-classification] no labels: want at least one, such as "a cat""`,
+  );
+  expect(await message(classify(pictures, ['a', ' ']))).toMatchInlineSnapshot(
+    `"[zero-shot-image-classification] label 2: got " ", want a text"`,
+  );
+  expect(await message(classify(pictures, ['a'], { hypothesis_template: 'x' }))).toMatchInlineSnapshot(
+    `"[zero-shot-image-classification] hypothesis_template: got "x", want {} where the label goes"`,
+  );
   expect(await message(classify('no.png', ['a']))).toMatchInlineSnapshot(`"[no.png] no such file: want a picture"`);
   classify.dispose();
   const without = (file: string) => {
@@ -139,10 +150,20 @@ test('says what is wrong', async () => {
     const text = async (name: string) => (name === file ? undefined : folder.text(name));
     return { ...folder, ...hide, text };
   };
-  expect(await message(pipeline(TASK, without('tokenizer.json')))).toMatchInlineSnapshot(`"[tiny-clip] no tokenizer: got none of these files, want tokenizer.json, or vocab.json and merges.txt"`);
-  expect(await message(pipeline(TASK, without('preprocessor_config.json')))).toMatchInlineSnapshot(`"[tiny-clip] no preprocessor_config.json: want it beside the weights"`);
-  expect(await message(pipeline(TASK, without('config.json')))).toMatchInlineSnapshot(`"[tiny-clip] not a model that can be used here: got no config.json, want one of clip, siglip"`);
+  expect(await message(pipeline(TASK, without('tokenizer.json')))).toMatchInlineSnapshot(
+    `"[tiny-clip] no tokenizer: got none of these files, want tokenizer.json, or vocab.json and merges.txt"`,
+  );
+  expect(await message(pipeline(TASK, without('preprocessor_config.json')))).toMatchInlineSnapshot(
+    `"[tiny-clip] no preprocessor_config.json: want it beside the weights"`,
+  );
+  expect(await message(pipeline(TASK, without('config.json')))).toMatchInlineSnapshot(
+    `"[tiny-clip] not a model that can be used here: got no config.json, want one of clip, siglip"`,
+  );
   const other = tinyFolder('clip', { 'config.json': '{"model_type": "bert"}' });
-  expect(await message(pipeline(TASK, other))).toMatchInlineSnapshot(`"[tiny-clip] not a model that can be used here: got model_type "bert", want one of clip, siglip"`);
-  expect(await message(pipeline('chess' as never))).toMatchInlineSnapshot(`"[pipeline] unknown task: got "chess", want one of zero-shot-image-classification"`);
+  expect(await message(pipeline(TASK, other))).toMatchInlineSnapshot(
+    `"[tiny-clip] not a model that can be used here: got model_type "bert", want one of clip, siglip"`,
+  );
+  expect(await message(pipeline('chess' as never))).toMatchInlineSnapshot(
+    `"[pipeline] unknown task: got "chess", want one of zero-shot-image-classification"`,
+  );
 });
