@@ -58,16 +58,16 @@ function clipVision(w: Weights, ...configs: unknown[]) {
 }
 
 function clip(w: Weights, config: Config) {
-  const text = clipText(w.at('text_model'), config.text_config, config.text_config_dict);
-  const vision = clipVision(w.at('vision_model'), config.vision_config, config.vision_config_dict);
+  const text_model = clipText(w.at('text_model'), config.text_config, config.text_config_dict);
+  const vision_model = clipVision(w.at('vision_model'), config.vision_config, config.vision_config_dict);
   const E = settings('config', { projection_dim: 512 }, config).projection_dim;
-  const projectText = linear(w.at('text_projection'), text.size, E, { bias: false });
-  const projectImage = linear(w.at('visual_projection'), vision.size, E, { bias: false });
+  const projectText = linear(w.at('text_projection'), text_model.size, E, { bias: false });
+  const projectImage = linear(w.at('visual_projection'), vision_model.size, E, { bias: false });
   const logitScale = w.get('logit_scale', []);
 
   /** [B, E], not normalised. */
-  const get_text_features = (inputs: TextInputs) => projectText(text.forward(inputs).pooler_output);
-  const get_image_features = (inputs: ImageInputs) => projectImage(vision.forward(inputs).pooler_output);
+  const get_text_features = (inputs: TextInputs) => projectText(text_model.forward(inputs).pooler_output);
+  const get_image_features = (inputs: ImageInputs) => projectImage(vision_model.forward(inputs).pooler_output);
   /** Cosine similarities times exp(logit_scale), [images, texts], and the normalised embeddings. */
   const forward = (inputs: TextInputs & ImageInputs) => {
     const text_embeds = get_text_features(inputs).normalize();
@@ -75,7 +75,7 @@ function clip(w: Weights, config: Config) {
     const logits_per_image = image_embeds.matmul(text_embeds.transpose(0, 1)).mul(logitScale.exp());
     return { logits_per_image, logits_per_text: logits_per_image.transpose(0, 1), text_embeds, image_embeds };
   };
-  return { forward, get_text_features, get_image_features };
+  return { forward, get_text_features, get_image_features, text_model, vision_model };
 }
 
 export const CLIPModel = pretrained('CLIPModel', clip);

@@ -7,6 +7,7 @@ const SUMMED = { each: 2 ** -19, from: 'docs/summation.md: chains of 512 additio
 const PRODUCT = { all: 2 ** -18, from: 'docs/summation.md: 2e-6 of mean |y| at most, at any K' };
 const NORMED = { all: 2 ** -20, from: 'mean and variance in f32, each a sum; relative to the largest' };
 const EXP = { each: 2 ** -18, from: 'x - max rounds by 2^-19 above 32, and exp makes an absolute error relative' };
+const APART = { each: 2 ** -17, all: 2 ** -125, from: 'x - max rounds by 2^-18 above 64; what is below 2^-126 is 0' };
 const LOG = { all: 2 ** -21, from: 'x - max and a logarithm, of values up to 40' };
 const ATTENTION = { all: 2 ** -18, from: 'two products and a softmax of scores below 10' };
 
@@ -55,6 +56,12 @@ const rows = (op: Spec['op'], want: Spec['want'], tolerance: Tolerance, inputs =
 const SHORT_ROWS = ROWS.slice(0, 3);
 const NORMS: Record<string, Spec> = {
   softmax: { ...rows((x) => x.softmax(), (x) => softmax(x), EXP), fill: within(20) },
+  'softmax, far apart': {
+    ...rows((x) => x.softmax(), (x) => softmax(x), APART, [[[37, 67]]]),
+    fill: within(60),
+    dtypes: ['f32'],
+    layouts: ['plain'],
+  },
   'softmax of columns': { ...rows((x) => x.softmax(1), (x) => softmax(x, 1), EXP, CUBE), fill: within(20) },
   log_softmax: { ...rows((x) => x.log_softmax(), (x) => ref.log_softmax(x), LOG, SHORT_ROWS), fill: within(20) },
   layer_norm: rows((x, w, b) => x.layer_norm(w, b), (x, w, b) => ref.layer_norm(x, w, b), NORMED, ROWS, 2),
