@@ -22,7 +22,10 @@ fn row_head(v: V, left: u32) -> V { return select(V(0.0), v, vec4u(0u, 1u, 2u, 3
 
 // The result from d = x - maximum and the sum of exp(d).
 fn result(d: V, sum: f32) -> V { return probability(d, sum); }
-fn probability(d: V, sum: f32) -> V { return exp_(d) / sum; }
+fn probability(d: V, sum: f32) -> V {
+  let y = exp_(d) / sum;
+  return select(y, V(0.0), y < V(1.17549435e-38)); // adapters differ in what they do with subnormal numbers
+}
 fn log_probability(d: V, sum: f32) -> V { return d - log_(V(sum)); }
 
 @compute @workgroup_size(WG)

@@ -18,7 +18,7 @@ export async function load_image(image: ImageInput): Promise<Pixels> {
   }
   if (image instanceof Blob) return decodeImage(image, { orient: true });
   if (image instanceof Uint8Array) return decodeImage(plain(image), { orient: true });
-  if ('channels' in image) return image;
+  if (typeof image === 'object' && image && 'channels' in image) return image;
   if (!(image?.data instanceof Uint8ClampedArray)) {
     throw new UserError('[load_image] not a picture: want a path, an address, bytes, a Blob, pixels or ImageData');
   }

@@ -130,7 +130,7 @@ export async function zeroShotImageClassification(
     labels: readonly string[],
     { hypothesis_template: template = hypothesis_template, batch_size = 8, signal }: ZeroShotOptions = {},
   ): Promise<Classification[] | Classification[][]> {
-    check(labels, template);
+    check(labels, template, batch_size);
     const rows = await embedTexts(
       labels.map((label) => template.replaceAll('{}', () => label)),
       signal,
@@ -177,11 +177,14 @@ export function promptOf(card = ''): string | undefined {
   return template?.includes('{}') ? template : undefined;
 }
 
-function check(labels: readonly string[], template: string): void {
+function check(labels: readonly string[], template: string, batch_size: number): void {
   if (labels.length === 0) throw new UserError(`[${TASK}] no labels: want at least one, such as "a cat"`);
   const bad = labels.findIndex((label) => typeof label !== 'string' || label.trim() === '');
   if (bad >= 0) throw new UserError(`[${TASK}] label ${bad + 1}: got ${JSON.stringify(labels[bad])}, want a text`);
   if (!template.includes('{}')) {
     throw new UserError(`[${TASK}] hypothesis_template: got ${JSON.stringify(template)}, want {} where the label goes`);
+  }
+  if (!(Number.isInteger(batch_size) && batch_size > 0)) {
+    throw new UserError(`[${TASK}] batch_size: got ${batch_size}, want a whole number from 1`);
   }
 }

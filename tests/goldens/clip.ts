@@ -36,11 +36,17 @@ export const clip: Record<string, Family> = {
   CLIPModel: family(async ({ checkpoint }) => CLIPModel.from_pretrained(await checkpoint()), {
     get_image_features: method({
       inputs: ['pixel_values'],
-      run: (model: Model, inputs) => ({ image_embeds: model.get_image_features(inputs) }),
+      run(model: Model, inputs) {
+        const { last_hidden_state, pooler_output } = model.vision_model.forward(inputs);
+        return { image_embeds: model.get_image_features(inputs), last_hidden_state, pooler_output };
+      },
     }),
     get_text_features: method({
       inputs: ['input_ids', 'attention_mask?'],
-      run: (model: Model, inputs) => ({ text_embeds: model.get_text_features(inputs) }),
+      run(model: Model, inputs) {
+        const { last_hidden_state, pooler_output } = model.text_model.forward(inputs);
+        return { text_embeds: model.get_text_features(inputs), last_hidden_state, pooler_output };
+      },
     }),
     forward: method({
       inputs: ['input_ids', 'pixel_values', 'attention_mask?'],

@@ -142,6 +142,12 @@ test('says what is wrong', async () => {
   expect(await message(classify(pictures, ['a'], { hypothesis_template: 'x' }))).toMatchInlineSnapshot(
     `"[zero-shot-image-classification] hypothesis_template: got "x", want {} where the label goes"`,
   );
+  expect(await message(classify(pictures, ['a'], { batch_size: 0 }))).toMatchInlineSnapshot(
+    `"[zero-shot-image-classification] batch_size: got 0, want a whole number from 1"`,
+  );
+  expect(await message(classify(undefined as never, ['a']))).toMatchInlineSnapshot(
+    `"[load_image] not a picture: want a path, an address, bytes, a Blob, pixels or ImageData"`,
+  );
   expect(await message(classify('no.png', ['a']))).toMatchInlineSnapshot(`"[no.png] no such file: want a picture"`);
   classify.dispose();
   const without = (file: string) => {
