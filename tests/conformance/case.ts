@@ -3,8 +3,8 @@ import { run, type Tensor, tensor } from '../../src/index.ts';
 import type { DType } from '../../src/tensor/dtype.ts';
 import { at, casts, expand, type Nd, nd, permute, type Shape } from '../reference.ts';
 
-/** |got - want| <= each |want| + all max |want|. `from`: where these numbers come from. */
-export type Tolerance = { each?: number; all?: number; from: string };
+/** |got - want| <= each |want| + all max |want| + abs. `from`: where these numbers come from. */
+export type Tolerance = { each?: number; all?: number; abs?: number; from: string };
 export type Output = { name: string; got: Tensor; want: Nd; tolerance: Tolerance };
 export type Case = { group: string; name: string; outputs(): Output[] | Promise<Output[]> };
 
@@ -17,9 +17,15 @@ export type Fill = (u: number) => number;
 export const nonzero: Fill = (u) => (u < 0.5 ? -2 + 3.8 * u : 0.1 + 3.8 * (u - 0.5));
 export const positive: Fill = (u) => 0.1 + 3 * u;
 /** Up to `span` either way. */
-export const within = (span: number): Fill => (u) => span * (2 * u - 1);
+export const within =
+  (span: number): Fill =>
+  (u) =>
+    span * (2 * u - 1);
 /** Integers below n: indices and booleans. */
-export const below = (n: number): Fill => (u) => Math.floor(u * n);
+export const below =
+  (n: number): Fill =>
+  (u) =>
+    Math.floor(u * n);
 const FILLS: Record<DType, Fill> = {
   f32: nonzero,
   f16: nonzero,
@@ -62,7 +68,12 @@ const LAYOUTS = {
       const inside = i[0]! % 2 === 0 && i.at(-1)! >= 1 && i.at(-1)! <= last;
       return inside ? at(value, [i[0]! / 2, ...i.slice(1, -1), i.at(-1)! - 1]) : around;
     });
-    return { value, x: upload(wide, dtype).slice(0, 0, 2 * first, 2).slice(-1, 1, 1 + last) };
+    return {
+      value,
+      x: upload(wide, dtype)
+        .slice(0, 0, 2 * first, 2)
+        .slice(-1, 1, 1 + last),
+    };
   },
   repeated(value: Nd, dtype: DType) {
     const row = nd([1, ...value.shape.slice(1)], (i) => at(value, i));
@@ -74,6 +85,10 @@ export type Layout = keyof typeof LAYOUTS;
 /** A float input of this shape, or one of a fixed type. */
 export type Input = Shape | { shape: Shape; dtype?: DType; fill?: Fill };
 const read = (input: Input) => ('shape' in input ? input : { shape: input }) as Exclude<Input, Shape>;
+
+/** One set of inputs by their shapes: '5x13 13x7'. */
+export const sizes = (set: string): number[][] => set.split(' ').map((shape) => shape.split('x').map(Number));
+export const shapes = (...sets: string[]): number[][][] => sets.map(sizes);
 
 export type Spec = {
   op: (...x: Tensor[]) => Tensor;
@@ -93,7 +108,12 @@ export type Spec = {
  * The cases of some ops. Full: every type, shape and layout. Short: the first type in every shape, in order in memory;
  * then the first set of inputs in each other type and, of the first type, in the second layout, `extra` of these.
  */
-export function table(group: string, isFull: boolean, ops: Record<string, Spec>, extra = Number.POSITIVE_INFINITY): Case[] {
+export function table(
+  group: string,
+  isFull: boolean,
+  ops: Record<string, Spec>,
+  extra = Number.POSITIVE_INFINITY,
+): Case[] {
   return Object.entries(ops).flatMap(([name, spec]) => {
     const { inputs, more = [], dtypes = ['f32', 'f16'], layouts = ['plain', 'strided', 'permuted', 'repeated'] } = spec;
     const [dtype, ...others] = dtypes;

@@ -56,7 +56,11 @@ export function tableText(runs: readonly Run[], { groups, failed, wrong, unequal
   const all = runs.map(({ label }) => [...groups.values()].reduce((n, { equal }) => n + (equal.get(label) ?? 0), 0));
   const rows: (string | number)[][] = [
     ['right, with equal bits', 'of', ...runs.map(({ label }) => label)],
-    ...[...groups].map(([group, { count, equal }]) => [group, count, ...runs.map(({ label }) => equal.get(label) ?? 0)]),
+    ...[...groups].map(([group, { count, equal }]) => [
+      group,
+      count,
+      ...runs.map(({ label }) => equal.get(label) ?? 0),
+    ]),
     ['all', total, ...all],
     ['time', '', ...seconds],
   ];

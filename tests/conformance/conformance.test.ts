@@ -1,9 +1,9 @@
 // One result everywhere: the suite in every runtime, on the software adapter from npm. TESSERA_FULL takes the whole table.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { closeBrowsers, RUNTIMES } from '../runtimes/launch.ts';
-import { type Comparison, compare, type Run, tableText } from './compare.ts';
+import { type Comparison, compare, largestDifferences, type Run, tableText } from './compare.ts';
 import { runAll } from './runs.ts';
-import type { Options } from './suite.ts';
+import type { Options, Result } from './suite.ts';
 
 const full = !!process.env.TESSERA_FULL;
 const HOUR = 3_600_000;
@@ -45,7 +45,10 @@ describe('an altered kernel', () => {
 
   test('is wrong and unequal when its result is another', async () => {
     const probability = 'fn probability(d:V,sum:f32)->V{return exp_(d)/(sum+0.001);}';
-    const { failed, wrong, unequal } = await compared({ groups: ['softmax, norm'], alter: { softmax: { probability } } });
+    const { failed, wrong, unequal } = await compared({
+      groups: ['softmax, norm'],
+      alter: { softmax: { probability } },
+    });
     expect(failed).toEqual([]);
     expect(wrong.join('\n')).toMatch(/softmax f32 \[37,67\] \[altered\]: element \d+: got .*, want .* within /);
     expect(unequal.join('\n')).toContain('softmax f32 [37,67]: ');
@@ -55,7 +58,7 @@ describe('an altered kernel', () => {
 
 describe('the comparison', () => {
   const result = { group: 'g', name: 'n', ok: true, max_abs: 0, sha256: 'aaaaaaaaa' };
-  const run = (label: string, ...results: (typeof result)[]): Run => {
+  const run = (label: string, ...results: Result[]): Run => {
     return { label, report: { adapter: 'a', runtime: label, ms: 1, pipelines: 1, results } };
   };
 
@@ -66,7 +69,18 @@ describe('the comparison', () => {
   test('names a run that failed, and takes nothing from the others', () => {
     const runs = [run('a', result), { label: 'b', error: 'no adapter' }, run('c', { ...result, sha256: 'bbbbbbbbb' })];
     const comparison = compare(runs);
-    expect(comparison).toMatchObject({ failed: ['b: no adapter'], wrong: [], unequal: ['g: n: aaaaaaaa a, bbbbbbbb c'] });
+    expect(comparison).toMatchObject({
+      failed: ['b: no adapter'],
+      wrong: [],
+      unequal: ['g: n: aaaaaaaa a, bbbbbbbb c'],
+    });
     expect(tableText(runs, comparison)).toMatch(/^g +1 +1 +0 +0$/m);
+  });
+  test('measures how far adapters are apart', () => {
+    const near = { ...result, name: 'near', sha256: 'b', values: [4, -2.0000001] };
+    const far = { ...result, name: 'far', sha256: 'b', values: [0.5, 0.25] };
+    const [a, b] = [run('a', near, far, result), run('b', near, { ...far, sha256: 'c', values: [0.5, 0.3] }, result)];
+    const text = largestDifferences(a.report!, b.report!);
+    expect(text).toMatch(/^ {2}g +2 of 3 equal {2}at most 1\.0e-1 of the largest value: far$/m);
   });
 });

@@ -1,7 +1,18 @@
 // Ops with a kernel of their own in the conformance table: sums, norms, products, windows, indices.
 import { concat, pad, type Tensor } from '../../src/index.ts';
 import * as ref from '../reference.ts';
-import { below, type Case, EXACT, type Input, nonzero, positive, type Spec, type Tolerance, table, within } from './case.ts';
+import {
+  below,
+  type Case,
+  EXACT,
+  type Input,
+  nonzero,
+  positive,
+  type Spec,
+  type Tolerance,
+  table,
+  within,
+} from './case.ts';
 
 const SUMMED = { each: 2 ** -19, from: 'docs/summation.md: chains of 512 additions, 2.4e-6 at most' };
 const PRODUCT = { all: 2 ** -18, from: 'docs/summation.md: 2e-6 of mean |y| at most, at any K' };
@@ -11,8 +22,8 @@ const APART = { each: 2 ** -17, all: 2 ** -125, from: 'x - max rounds by 2^-18 a
 const LOG = { all: 2 ** -21, from: 'x - max and a logarithm, of values up to 40' };
 const ATTENTION = { all: 2 ** -18, from: 'two products and a softmax of scores below 10' };
 
-const ROWS: Input[][] = [[[5, 13]], [[3]], [[37, 67]], [[2, 5000]]]; // odd, small, past a workgroup, past a segment
-const CUBE: Input[][] = [[[3, 7, 4]], [[4, 3, 5]]];
+const ROWS: Input[][] = shapes('5x13', '2x3', '37x67', '2x5000'); // odd, small, past a workgroup, past a segment
+const CUBE: Input[][] = shapes('3x7x4', '4x3x5');
 const LAYOUTS = ['plain', 'strided', 'permuted'] as const;
 
 type Rows = [op: (x: Tensor) => Tensor, want: (x: ref.Nd) => ref.Nd, tolerance?: Tolerance, inputs?: Input[][]];
@@ -55,18 +66,63 @@ const rows = (op: Spec['op'], want: Spec['want'], tolerance: Tolerance, inputs =
 });
 const SHORT_ROWS = ROWS.slice(0, 3);
 const NORMS: Record<string, Spec> = {
-  softmax: { ...rows((x) => x.softmax(), (x) => softmax(x), EXP), fill: within(20) },
+  softmax: {
+    ...rows(
+      (x) => x.softmax(),
+      (x) => softmax(x),
+      EXP,
+    ),
+    fill: within(20),
+  },
   'softmax, far apart': {
-    ...rows((x) => x.softmax(), (x) => softmax(x), APART, [[[37, 67]]]),
+    ...rows(
+      (x) => x.softmax(),
+      (x) => softmax(x),
+      APART,
+      shapes('37x67'),
+    ),
     fill: within(60),
     dtypes: ['f32'],
     layouts: ['plain'],
   },
-  'softmax of columns': { ...rows((x) => x.softmax(1), (x) => softmax(x, 1), EXP, CUBE), fill: within(20) },
-  log_softmax: { ...rows((x) => x.log_softmax(), (x) => ref.log_softmax(x), LOG, SHORT_ROWS), fill: within(20) },
-  layer_norm: rows((x, w, b) => x.layer_norm(w, b), (x, w, b) => ref.layer_norm(x, w, b), NORMED, ROWS, 2),
-  rms_norm: rows((x, w) => x.rms_norm(w), (x, w) => ref.rms_norm(x, w), NORMED, SHORT_ROWS, 1),
-  normalize: rows((x) => x.normalize(), (x) => ref.normalize(x), NORMED, SHORT_ROWS),
+  'softmax of columns': {
+    ...rows(
+      (x) => x.softmax(1),
+      (x) => softmax(x, 1),
+      EXP,
+      CUBE,
+    ),
+    fill: within(20),
+  },
+  log_softmax: {
+    ...rows(
+      (x) => x.log_softmax(),
+      (x) => ref.log_softmax(x),
+      LOG,
+      SHORT_ROWS,
+    ),
+    fill: within(20),
+  },
+  layer_norm: rows(
+    (x, w, b) => x.layer_norm(w, b),
+    (x, w, b) => ref.layer_norm(x, w, b),
+    NORMED,
+    ROWS,
+    2,
+  ),
+  rms_norm: rows(
+    (x, w) => x.rms_norm(w),
+    (x, w) => ref.rms_norm(x, w),
+    NORMED,
+    SHORT_ROWS,
+    1,
+  ),
+  normalize: rows(
+    (x) => x.normalize(),
+    (x) => ref.normalize(x),
+    NORMED,
+    SHORT_ROWS,
+  ),
 };
 
 const PRODUCTS: Record<string, Spec> = {
@@ -74,20 +130,16 @@ const PRODUCTS: Record<string, Spec> = {
     op: (a, b) => a.matmul(b),
     want: ref.matmul,
     tolerance: PRODUCT,
-    inputs: [
-      [[5, 13], [13, 7]],
-      [[17, 131], [131, 37]], // past a tile of 16 x 32 and a segment of 128
-      [[1, 300], [300, 32]], // a row
-      [[2, 3, 4, 5], [3, 5, 2]], // batches broadcast
-    ],
-    more: [[[2, 3], [3, 4]], [[16, 32], [32, 40]], [[2, 3, 4], [4]], [[2, 9, 260], [2, 260, 33]]],
+    // odd, past a tile of 16 x 32 and a segment of 128, a row, batches that broadcast
+    inputs: shapes('5x13 13x7', '17x131 131x37', '1x300 300x32', '2x3x4x5 3x5x2'),
+    more: shapes('2x3 3x4', '16x32 32x40', '2x3x4 4', '2x9x260 2x260x33'),
   },
   linear: {
     op: (x, w) => x.matmul(w.transpose(0, 1)),
     want: (x, w) => ref.linear(x, w),
     tolerance: PRODUCT,
-    inputs: [[[33, 136], [48, 136]]],
-    more: [[[3, 4], [5, 4]], [[9, 13], [7, 13]]],
+    inputs: shapes('33x136 48x136'),
+    more: shapes('3x4 5x4', '9x13 7x13'),
     layouts: ['plain'],
   },
   'linear, f16 weights': {
@@ -110,12 +162,16 @@ const windows = (options: ref.Conv, ...[first, ...more]: Input[][]): Spec => ({
   layouts: ['plain', 'strided'],
 });
 const CONVOLUTIONS: Record<string, Spec> = {
-  'conv2d, padded': windows({ padding: 1 }, [[2, 3, 5, 7], [4, 3, 3, 3], [4]], [[1, 2, 3, 3], [2, 2, 3, 3], [2]]),
-  'conv2d of patches': windows({ stride: 4 }, [[2, 3, 9, 8], [5, 3, 4, 4], [5]]),
-  'conv2d, all': windows({ stride: 2, groups: 2, dilation: 2, padding: 2 }, [[1, 4, 7, 6], [6, 2, 3, 2], [6]]),
+  'conv2d, padded': windows({ padding: 1 }, sizes('2x3x5x7 4x3x3x3 4'), sizes('1x2x3x3 2x2x3x3 2')),
+  'conv2d of patches': windows({ stride: 4 }, sizes('2x3x9x8 5x3x4x4 5')),
+  'conv2d, all': windows({ stride: 2, groups: 2, dilation: 2, padding: 2 }, sizes('1x4x7x6 6x2x3x2 6')),
 };
 
-const qkv = (queries: number, keys: number): Input[] => [[2, 3, queries, 8], [2, 3, keys, 8], [2, 3, keys, 4]];
+const qkv = (queries: number, keys: number): Input[] => [
+  [2, 3, queries, 8],
+  [2, 3, keys, 8],
+  [2, 3, keys, 4],
+];
 type Mask = (mask: ref.Nd) => ref.Nd;
 const heads = (causal: boolean, inputs: Input[], more: Input[][] = [], toAdd: Mask = (mask) => mask): Spec => ({
   op: (q, k, v, attn_mask) => q.scaled_dot_product_attention(k, v, { attn_mask, is_causal: causal, scale: 0.3 }),
@@ -135,7 +191,12 @@ const ATTENTIONS: Record<string, Spec> = {
 };
 
 const places = (shape: number[], n: number): Input => ({ shape, dtype: 'i32', fill: below(n) });
-const move = (op: Spec['op'], want: Spec['want'], inputs: Input[][], dtypes: Spec['dtypes'] = ['f32', 'f16']): Spec => ({
+const move = (
+  op: Spec['op'],
+  want: Spec['want'],
+  inputs: Input[][],
+  dtypes: Spec['dtypes'] = ['f32', 'f16'],
+): Spec => ({
   op,
   want,
   tolerance: EXACT,
@@ -146,30 +207,41 @@ const MOVES: Record<string, Spec> = {
   gather: move(
     (x, i) => x.gather(1, i),
     (x, i) => ref.gather(x, 1, i),
-    [[[3, 5], places([3, 7], 5)], [[2, 8, 4], places([2, 3, 4], 8)]],
+    [
+      [[3, 5], places([3, 7], 5)],
+      [[2, 8, 4], places([2, 3, 4], 8)],
+    ],
   ),
   embedding: move(
     (w, ids) => ids.embedding(w),
     (w, ids) => ref.embedding(w, ids),
-    [[[11, 3], places([2, 3], 11)], [[5, 8], places([7], 5)]],
+    [
+      [[11, 3], places([2, 3], 11)],
+      [[5, 8], places([7], 5)],
+    ],
   ),
   concat: move(
     (a, b) => concat([a, b], 1),
     (a, b) => ref.concat([a, b], 1),
-    [[[3, 4, 5], [3, 1, 5]], [[2, 3], [2, 5]], [[9, 130], [9, 6]]],
+    shapes('3x4x5 3x1x5', '2x3 2x5', '9x130 9x6'),
     ['f32', 'f16', 'i32', 'bool'],
   ),
-  pad: move((x) => pad(x, [1, 2, -1, 1], 3), (x) => ref.pad(x, [1, 2, -1, 1], 3), [[[3, 5, 7]], [[2, 3]]], ['f32', 'i32']),
+  pad: move(
+    (x) => pad(x, [1, 2, -1, 1], 3),
+    (x) => ref.pad(x, [1, 2, -1, 1], 3),
+    shapes('3x5x7', '2x3'),
+    ['f32', 'i32'],
+  ),
   permute: move(
     (x) => x.permute([2, 0, 1]).contiguous(),
     (x) => ref.permute(x, [2, 0, 1]),
-    [[[5, 7, 9]], [[2, 3, 4]], [[17, 12, 33]]],
+    shapes('5x7x9', '2x3x4', '17x12x33'),
     ['f32', 'f16', 'i32', 'bool'],
   ),
   slice: move(
     (x) => x.slice(0, 1, 5, 2).slice(-1, 1, -1).contiguous(),
     (x) => ref.slice(ref.slice(x, 0, 1, 5, 2), x.shape.length - 1, 1, x.shape.at(-1)! - 1),
-    [[[7, 3, 13]], [[5, 4]]],
+    shapes('7x3x13', '5x4'),
     ['f32', 'f16', 'u32'],
   ),
 };

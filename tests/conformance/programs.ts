@@ -16,11 +16,16 @@ const FUSED: Record<string, Spec> = {
     op: (x, a, b) => x.mul(a).add(b).tanh().mul(0.75).add(x.square()).div(1.5).maximum(-0.25),
     want: ref.map((x, a, b) => Math.max((0.75 * Math.tanh(x! * a! + b!) + x! * x!) / 1.5, -0.25)),
     tolerance: CHAIN,
-    inputs: [[[5, 13], [13], [5, 1]], [[37, 67], [37, 67], [37, 67]]],
+    inputs: shapes('5x13 13 5x1', '37x67 37x67 37x67'),
   },
   'chain of types': {
     op: (x, n) => x.gt(n).where(n.mul(2).to('f32').add(x), arange(13).mul(3)).to('f16'),
-    want: (x, n) => ref.map((a, b, i) => (a! > b! ? 2 * b! + a! : 3 * i!))(x, n, ref.nd([13], ([i]) => i!)),
+    want: (x, n) =>
+      ref.map((a, b, i) => (a! > b! ? 2 * b! + a! : 3 * i!))(
+        x,
+        n,
+        ref.nd([13], ([i]) => i!),
+      ),
     tolerance: CHAIN,
     inputs: [[[5, 13], sign]],
     layouts: ['plain', 'strided'],
@@ -29,22 +34,22 @@ const FUSED: Record<string, Spec> = {
     op: (x, w, b) => x.matmul(w.transpose(0, 1)).add(b).gelu(),
     want: (x, w, b) => gelu(ref.linear(x, w, b)),
     tolerance: PRODUCT,
-    inputs: [[[33, 136], [48, 136], [48]]],
-    more: [[[3, 4], [5, 4], [5]], [[9, 13], [7, 13], [7]]],
+    inputs: shapes('33x136 48x136 48'),
+    more: shapes('3x4 5x4 5', '9x13 7x13 7'),
   },
   'matmul + residual, to f16': {
     op: (x, w, r) => r.add(x.matmul(w)).to('f16'),
     want: (x, w, r) => add(r, ref.matmul(x, w)),
     tolerance: PRODUCT,
-    inputs: [[[5, 40], [40, 12], [5, 12]]],
-    more: [[[3, 4], [4, 8], [3, 8]], [[17, 40], [40, 13], [17, 13]]],
+    inputs: shapes('5x40 40x12 5x12'),
+    more: shapes('3x4 4x8 3x8', '17x40 40x13 17x13'),
     layouts: ['plain'],
   },
   'layer_norm + gelu': {
     op: (x, w, b) => x.layer_norm(w, b).gelu('tanh'),
     want: (x, w, b) => ref.map((v) => ref.geluTanh(v!))(ref.layer_norm(x, w, b)),
     tolerance: { all: 2 ** -19, from: 'a norm and an activation' },
-    inputs: [[[5, 16], [16], [16]], [[9, 13], [13], [13]]],
+    inputs: shapes('5x16 16 16', '9x13 13 13'),
     layouts: ['plain'],
   },
 };
@@ -52,28 +57,32 @@ const FUSED: Record<string, Spec> = {
 /** The float inputs, of which gradients are wanted, and what the function needs besides. */
 type Differentiable = Pick<Spec, 'op' | 'want'> & { inputs: readonly number[][]; index?: ref.Nd };
 const GRADIENTS: Record<string, Differentiable> = {
-  'matmul, gelu': { op: (x, w) => x.matmul(w).gelu(), want: (x, w) => gelu(ref.matmul(x, w)), inputs: [[2, 3, 4], [4, 5]] },
+  'matmul, gelu': {
+    op: (x, w) => x.matmul(w).gelu(),
+    want: (x, w) => gelu(ref.matmul(x, w)),
+    inputs: sizes('2x3x4 4x5'),
+  },
   layer_norm: {
     op: (x, w, b) => x.layer_norm(w, b),
     want: (x, w, b) => ref.layer_norm(x, w, b),
-    inputs: [[3, 5], [5], [5]],
+    inputs: sizes('3x5 5 5'),
   },
-  softmax: { op: (x) => x.softmax(), want: (x) => ref.softmax(x), inputs: [[3, 5]] },
+  softmax: { op: (x) => x.softmax(), want: (x) => ref.softmax(x), inputs: sizes('3x5') },
   'attention, causal': {
     op: (q, k, v) => q.scaled_dot_product_attention(k, v, { is_causal: true }),
     want: (q, k, v) => ref.attention(q, k, v, { causal: true }),
-    inputs: [[2, 3, 4], [2, 3, 4], [2, 3, 2]],
+    inputs: sizes('2x3x4 2x3x4 2x3x2'),
   },
   embedding: {
     op: (w, ids) => ids.embedding(w),
     want: (w, ids) => ref.embedding(w, ids),
-    inputs: [[4, 3]],
+    inputs: sizes('4x3'),
     index: randomNd([2, 3], 9, 'i32', below(4)),
   },
   'division, broadcast': {
     op: (a, b) => a.div(b).sigmoid(),
     want: ref.map((a, b) => ref.sigmoid(a! / b!)),
-    inputs: [[3, 5], [5]],
+    inputs: sizes('3x5 5'),
   },
 };
 
@@ -81,7 +90,7 @@ const MORE_GRADIENTS: Record<string, Differentiable> = {
   'conv2d of patches': {
     op: (x, w, b) => x.conv2d(w, b, { stride: 2 }),
     want: (x, w, b) => ref.conv2d(x, w, b, { stride: 2 }),
-    inputs: [[1, 2, 4, 5], [3, 2, 2, 2], [3]],
+    inputs: sizes('1x2x4x5 3x2x2x2 3'),
   },
 };
 
@@ -136,7 +145,10 @@ async function written(): Promise<Output[]> {
   let state = upload(want);
   for (const at of [4, 0, 3]) {
     const row = randomNd([1, 5], 10 + at);
-    want.data.set(row.data.map((v) => 2 * v), 5 * at);
+    want.data.set(
+      row.data.map((v) => 2 * v),
+      5 * at,
+    );
     state = await write(state, upload(row), at);
   }
   return [{ name: 'overwrite', got: state, want, tolerance: EXACT }];

@@ -23,7 +23,10 @@ export async function runAll(wanted: readonly Wanted[]): Promise<Run[]> {
 
 async function runOne(bundles: Bundles, { label, runtime, options = {}, launch }: Wanted): Promise<Run> {
   try {
-    const report = await runIn(runtime, bundles, options, { timeout: options.full ? LIMIT.full : LIMIT.short, ...launch });
+    const report = await runIn(runtime, bundles, options, {
+      timeout: options.full ? LIMIT.full : LIMIT.short,
+      ...launch,
+    });
     return { label, report: report as unknown as Report };
   } catch (error) {
     return { label, error: (error as Error).message };

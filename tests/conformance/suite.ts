@@ -1,6 +1,7 @@
 // The conformance suite as a bundle: every case computed on one device, checked against its float64 oracle, then hashed.
-import { Device, run, setDevice } from '../../src/index.ts';
+
 import type { AdapterChoice } from '../../src/gpu/host.ts';
+import { Device, run, setDevice } from '../../src/index.ts';
 import { type Alteration, alter } from './alter.ts';
 import type { Case } from './case.ts';
 import { check, type Result, sha256 } from './check.ts';
@@ -69,7 +70,8 @@ async function otherKernels(device: Device, cases: readonly Case[], results: rea
   const again: Result[] = [];
   for (const one of cases.filter(({ group }) => group === 'matmul')) {
     for (const result of await compute(one, false)) {
-      const same = results.find(({ group, name }) => group === 'matmul' && name === result.name)?.sha256 === result.sha256;
+      const same =
+        results.find(({ group, name }) => group === 'matmul' && name === result.name)?.sha256 === result.sha256;
       const why = result.why ?? (same ? undefined : 'other bits than the kernels of this adapter give');
       again.push({ ...result, group: OTHER, ok: result.ok && same, ...(why && { why }) });
     }

@@ -114,7 +114,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('drawings', type=Path)
     parser.add_argument('out', type=Path)
-    parser.add_argument('--steps', type=int, default=800)
+    parser.add_argument('--steps', type=int, default=2000)
     parser.add_argument('--resume', type=Path)
     parser.add_argument('--score-only', action='store_true')
     parser.add_argument('--expected', type=Path, help='also write the answers on the shipped pictures to this file')
