@@ -18,7 +18,9 @@ export const MAX_PIXELS = 100_000_000;
 export async function decodeImage(file: Uint8Array | Blob, options: DecodeOptions = {}): Promise<Pixels> {
   const name = options.name ?? (file as Partial<File>).name ?? 'image';
   const bytes =
-    file instanceof Uint8Array ? file : new Uint8Array(await explain(name, 'cannot be read', () => file.arrayBuffer()));
+    file instanceof Uint8Array
+      ? new Uint8Array(file.buffer, file.byteOffset, file.byteLength) // not a Buffer, whose slice shares memory
+      : new Uint8Array(await explain(name, 'cannot be read', () => file.arrayBuffer()));
   const kind = sniff(bytes);
   if (kind === 'a PNG picture') {
     checkSize(name, readPngSize(bytes, name));

@@ -17,7 +17,7 @@ export async function load_image(image: ImageInput): Promise<Pixels> {
     return decodeImage(isAddress ? await download(text, name) : await readPath(text), { name, orient: true });
   }
   if (image instanceof Blob) return decodeImage(image, { orient: true });
-  if (image instanceof Uint8Array) return decodeImage(plain(image), { orient: true });
+  if (image instanceof Uint8Array) return decodeImage(image, { orient: true });
   if (typeof image === 'object' && image && 'channels' in image) return image;
   if (!(image?.data instanceof Uint8ClampedArray)) {
     throw new UserError('[load_image] not a picture: want a path, an address, bytes, a Blob, pixels or ImageData');
@@ -44,8 +44,5 @@ export async function checkPath(image: string): Promise<void> {
 async function readPath(path: string): Promise<Uint8Array> {
   await checkPath(path);
   const { readFile } = await import('node:fs/promises');
-  return plain(await explain(path, 'cannot be read', () => readFile(path)));
+  return explain(path, 'cannot be read', () => readFile(path));
 }
-
-/** Node's Buffer has a `slice` of its own, which does not copy. */
-const plain = (bytes: Uint8Array) => new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);

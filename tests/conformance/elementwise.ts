@@ -11,6 +11,7 @@ import {
   positive,
   ROUNDED,
   type Spec,
+  shapes,
   table,
   within,
 } from './case.ts';

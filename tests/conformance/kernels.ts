@@ -9,6 +9,8 @@ import {
   nonzero,
   positive,
   type Spec,
+  shapes,
+  sizes,
   type Tolerance,
   table,
   within,
@@ -167,11 +169,7 @@ const CONVOLUTIONS: Record<string, Spec> = {
   'conv2d, all': windows({ stride: 2, groups: 2, dilation: 2, padding: 2 }, sizes('1x4x7x6 6x2x3x2 6')),
 };
 
-const qkv = (queries: number, keys: number): Input[] => [
-  [2, 3, queries, 8],
-  [2, 3, keys, 8],
-  [2, 3, keys, 4],
-];
+const qkv = (queries: number, keys: number): Input[] => sizes(`2x3x${queries}x8 2x3x${keys}x8 2x3x${keys}x4`);
 type Mask = (mask: ref.Nd) => ref.Nd;
 const heads = (causal: boolean, inputs: Input[], more: Input[][] = [], toAdd: Mask = (mask) => mask): Spec => ({
   op: (q, k, v, attn_mask) => q.scaled_dot_product_attention(k, v, { attn_mask, is_causal: causal, scale: 0.3 }),

@@ -1,7 +1,19 @@
 // What several ops make together in the conformance table: fused chains and epilogues, gradients, compiled functions.
 import { arange, compile, grad, overwrite, type Tensor } from '../../src/index.ts';
 import * as ref from '../reference.ts';
-import { below, type Case, EXACT, type Input, type Output, randomNd, type Spec, table, upload } from './case.ts';
+import {
+  below,
+  type Case,
+  EXACT,
+  type Input,
+  type Output,
+  randomNd,
+  type Spec,
+  shapes,
+  sizes,
+  table,
+  upload,
+} from './case.ts';
 
 const CHAIN = { all: 2 ** -21, from: 'a few ops of an ulp each, of values below 8' };
 const PRODUCT = { all: 2 ** -18, from: 'docs/summation.md: 2e-6 of mean |y| at most, at any K' };
