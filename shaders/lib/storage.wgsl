@@ -31,6 +31,10 @@ fn f16_pack(v: vec4f) -> vec2u {
   let safe = select(v, vec4f(0.0), huge);
   return vec2u(pack2x16float(safe.xy), pack2x16float(safe.zw)) | special.xz | (special.yw << vec2u(16u));
 }
+fn f16_round(v: vec4f) -> vec4f {
+  let packed = f16_pack(v);
+  return vec4f(unpack2x16float(packed.x), unpack2x16float(packed.y));
+}
 fn f16_at(i: u32) -> f32 { return unpack2x16float(src_f16[i >> 1u])[i & 1u]; }
 fn f16_quad(i: u32) -> vec4f { // no local here may have the name of a binding
   let word = i >> 1u;

@@ -153,7 +153,8 @@ export function writeChain(group: Group, row: number, firstBinding: number): Cha
   }
   for (const t of group.members) {
     const args = isGenerator(t) ? indices(params, t) : t.inputs.map((x) => names.get(x) ?? names.get(x.base)).join(',');
-    add(t, `${call(t)}(${args})`);
+    const value = `${call(t)}(${args})`;
+    add(t, t.dtype === 'f16' && t !== group.root ? `f16_round(${value})` : value); // as if it had been stored
   }
   const { layout, text, params: values } = params.finish();
   if (layout.size > 0) {

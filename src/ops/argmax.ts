@@ -26,5 +26,6 @@ export function argmax(x: Tensor, dim?: number, keepdim = false): Tensor {
           .unsqueeze(-1)
           .transpose(d, source.rank - 1)
           .squeeze(d);
-  return keepdim ? places.unsqueeze(d) : places;
+  if (!keepdim) return places;
+  return dim === undefined ? places.reshape(x.shape.map(() => 1)) : places.unsqueeze(d);
 }

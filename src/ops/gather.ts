@@ -69,7 +69,7 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   );
 }
 
-/** Rows of weight [V, D] by ids of any shape: [..., D]. */
+/** Rows of weight [V, D] by ids of any shape: [..., D], in f32 however the weight is stored. */
 export function embedding(ids: Tensor, weight: Tensor): Tensor {
   if (weight.rank !== 2) throw new RangeError(`[embedding] weight: got ${show(weight.shape)}, want [V, D]`);
   checkIndex('embedding', ids, weight.shape[0]!);

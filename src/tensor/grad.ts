@@ -59,7 +59,7 @@ export function grad(loss: Tensor, wanted: readonly Tensor[]): Tensor[] {
       if (!leads(x)) return;
       const rule = backward?.[i];
       if (!rule) throw new Error(`[${name}] is not differentiable in input ${i}`);
-      const dx = rule(dy, context);
+      const dx = rule(dy, context).to(x.dtype);
       if (show(dx.shape) !== show(x.shape)) {
         throw new Error(`[${name}] backward of input ${i}: got ${show(dx.shape)}, want ${show(x.shape)}`);
       }

@@ -132,3 +132,12 @@ describe('trace', () => {
     );
   });
 });
+
+it('a value of f16 is rounded inside a chain as if it had been stored', async () => {
+  const x = tensor(Float32Array.of(1.0001, 3.0003, -0.1, 70000));
+  const half = x.to('f16');
+  const fused = await half.mul(3).to('f32').add(0).data();
+  const stored = await half.mul(3).realize();
+  expect(await stored.to('f32').add(0).data()).toEqual(fused);
+  expect(fused.slice(0, 2)).toEqual(Float32Array.of(3, 9));
+});
