@@ -12,7 +12,6 @@ struct Params { n: u32 }  // elements of y
 @group(0) @binding(0) var<storage, read_write> y: array<Y>;
 @group(0) @binding(1) var<uniform> p: Params;
 
-fn y_set(i: u32, v: f32) { y[i] = v; }
 fn y_put(i: u32, v: vec4f) { y[i] = v.x; y[i + 1u] = v.y; y[i + 2u] = v.z; y[i + 3u] = v.w; }
 fn value(i: u32) -> V { return V(f32(i)); }
 
@@ -42,8 +41,10 @@ fn sign_(x: V) -> V { return sign(x); }
 fn floor_(x: V) -> V { return floor(x); }
 fn square(x: V) -> V { return x * x; }
 fn reciprocal(x: V) -> V { return V(1.0) / x; }
-fn maximum(a: V, b: V) -> V { return select(b, a, a >= b); }
-fn minimum(a: V, b: V) -> V { return select(b, a, a <= b); }
+// NaN if either is, found by bits because compilers may assume that there is none
+fn nan_(x: V) -> vec4<bool> { return (bitcast<VU>(x) & VU(0x7fffffffu)) > VU(0x7f800000u); }
+fn maximum(a: V, b: V) -> V { return select(b, a, ((a >= b) & !nan_(b)) | nan_(a)); }
+fn minimum(a: V, b: V) -> V { return select(b, a, ((a <= b) & !nan_(b)) | nan_(a)); }
 fn sqrt_(x: V) -> V { return sqrt(x); }
 fn rsqrt(x: V) -> V { return V(1.0) / sqrt(x); }
 

@@ -4,6 +4,7 @@
 alias X = f32;             // how x, index and y are stored
 alias INDEX = i32;
 alias Y = f32;
+alias T = vec4f;           // four elements: integers move as such
 const WG: u32 = 64;        // threads of a workgroup
 
 struct Params { n: u32, size: u32, count: u32, inner: u32, spread: u32 }  // n: elements of y
@@ -15,7 +16,7 @@ struct Params { n: u32, size: u32, count: u32, inner: u32, spread: u32 }  // n: 
 fn x_at(i: u32) -> f32 { return x[i]; }
 fn x_quad(i: u32) -> vec4f { return vec4f(x[i], x[i + 1u], x[i + 2u], x[i + 3u]); }
 fn index_at(i: u32) -> i32 { return index[i]; }
-fn y_put(i: u32, v: vec4f) { for (var j = 0u; j < 4u; j++) { y[i + j] = v[j]; } }
+fn y_put(i: u32, v: T) { for (var j = 0u; j < 4u; j++) { y[i + j] = v[j]; } }
 
 // where the element i of y comes from
 fn source(i: u32) -> u32 {
@@ -24,9 +25,9 @@ fn source(i: u32) -> u32 {
   let at = clamp(index_at(row * p.spread + min(k, p.spread - 1u)), 0, i32(p.size) - 1);
   return (row / p.count * p.size + u32(at)) * p.inner + k;
 }
-fn four(i: u32) -> vec4f { return each(i); }
-fn each(i: u32) -> vec4f { return vec4f(x_at(source(i)), x_at(source(i + 1u)), x_at(source(i + 2u)), x_at(source(i + 3u))); }
-fn together(i: u32) -> vec4f { return x_quad(source(i)); }
+fn four(i: u32) -> T { return each(i); }
+fn each(i: u32) -> T { return T(x_at(source(i)), x_at(source(i + 1u)), x_at(source(i + 2u)), x_at(source(i + 3u))); }
+fn together(i: u32) -> T { return x_quad(source(i)); }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_index) lane: u32) {

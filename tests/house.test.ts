@@ -95,6 +95,11 @@ describe('shaders', () => {
     const found = sources.filter((file) => wgsl.test(text.get(file)!.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')));
     expect(found).toEqual(['src/exec/fuse.ts']);
   });
+  it('sum long rows in the same segments', () => {
+    const segment = (file: string) =>
+      /const (?:ROW_)?SEGMENT: u32 = (\d+)/.exec(text.get(`shaders/${file}.wgsl`)!)?.[1];
+    expect(['softmax', 'standardize'].map(segment)).toEqual([segment('reduce')!, segment('reduce')!]);
+  });
   it('add no product without fma', () => {
     const library = shaders
       .filter((s) => s.startsWith('shaders/lib/'))

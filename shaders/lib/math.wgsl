@@ -2,11 +2,10 @@
 // each of which has one right result, where built-ins and `/` have a tolerance. Largest error in ulp over every fifth
 // float, if fma rounds twice (software adapters) | once (GPUs):
 //   exp_ 1.2 | 0.9   log_ 1.0 | 1.0   sin_ cos_ 3.3 | 3.3   tanh_ 3.3 | 3.0   erf_ 2.4 | 2.4   sigmoid_ 3.2 | 2.8
-//   expm1_ 1.5 | 1.5   log1p_ 1.6 | 1.5
 // exp_ is 0 below -87.33654 and inf above 88.72283. sin_ and cos_ have their bound for |x| <= 2^17; up to 2^22 they are
 // off by no more than half an ulp of x, beyond they are NaN. tanh_ and erf_ reach exactly +-1.
 // No result depends on subnormal arithmetic, which some adapters flush to zero: exp_ and sigmoid_ are 0 below 2^-126;
-// sin_, tanh_, erf_, expm1_ and log1p_ return a subnormal x itself; log_ takes its bits as an integer. NaN gives NaN,
+// sin_, tanh_ and erf_ return a subnormal x itself; log_ takes its bits as an integer. NaN gives NaN,
 // tested on bits because compilers may assume that there is none. min, max and clamp of floats are slow on SwiftShader:
 // bits are compared as integers instead.
 // Polynomials are weighted Remez fits, coefficients rounded to f32 one by one and the rest fitted again. The comments
@@ -92,13 +91,6 @@ fn exp_(x: V) -> V {
   return bitcast<V>(select(y, bitcast<VI>(x), magnitude_(x) > VI(0x7f800000)));
 }
 
-// e^x - 1.
-fn expm1_(x: V) -> V {
-  let h = expm1_half_(bitcast<V>(min(bitcast<VU>(x), VU(0xc1a00000u)))); // max(x, -20)
-  let y = select(bitcast<VI>(h + h), VI(0x7f800000), bitcast<VI>(x) > VI(0x42b17217));
-  return unless_tiny_(bitcast<V>(y), x, 0x33000000u);
-}
-
 // log(1 + f) + n ln 2 for 1 + f in [sqrt 1/2, sqrt 2]: f - f^2 / 2 + f^3 P(f), P of degree 7, 5.9e-9.
 fn log_core_(f: V, n: V) -> V {
   var y = fma(f, V(-0.0764116943), V(0.127657175));
@@ -130,17 +122,6 @@ fn log_(x: V) -> V {
   let e = (m - VI(0x3f3504f3)) & VI(-0x00800000);  // exponent field of x / sqrt 1/2, less that of 1
   let n = fma(V(e), V(1.1920929e-7), select(V(0.0), V(-149.0), subnormal));
   return log_special_(log_core_(bitcast<V>(m - e) - V(1.0), n), x);
-}
-
-// log(1 + x). With 1 + x = 2^n (1 + f): f = 2^-n x + (2^-n - 1), and 1 is nothing beside a large x.
-fn log1p_(x: V) -> V {
-  let v = same_(x, 0x7f800000);
-  let u = v + V(1.0);
-  let i = bitcast<VI>(u);
-  let e = (i - VI(0x3f3504f3)) & VI(-0x00800000);
-  let scale = bitcast<V>(VI(0x3f800000) - e);
-  let f = select(fma(scale, v, scale - V(1.0)), bitcast<V>(i - e) - V(1.0), i > VI(0x5f000000));
-  return unless_tiny_(log_special_(log_core_(f, V(e) * V(1.1920929e-7)), u), x, 0x33800000u);
 }
 
 // sin(x + turn pi / 2) for x >= 0. n = round(x / (pi / 2)) has 17 bits up to x = 2^17; the parts of pi / 2 have 8, 6,

@@ -11,7 +11,6 @@
 
 fn f32_at(i: u32) -> f32 { return src_f32[i]; }
 fn f32_quad(i: u32) -> vec4f { return vec4f(src_f32[i], src_f32[i + 1u], src_f32[i + 2u], src_f32[i + 3u]); }
-fn f32_set(i: u32, v: f32) { src_f32[i] = v; }
 fn f32x4_at(i: u32) -> f32 { return src_f32x4[i >> 2u][i & 3u]; }
 fn f32x4_quad(i: u32) -> vec4f { return src_f32x4[i >> 2u]; }
 fn f32x4_set(i: u32, v: f32) { src_f32x4[i >> 2u][i & 3u] = v; }
@@ -61,14 +60,12 @@ fn f16x4_put(i: u32, v: vec4f) { src_f16x4[i >> 2u] = f16_pack(v); }
 
 fn i32_at(i: u32) -> i32 { return src_i32[i]; }
 fn i32_quad(i: u32) -> vec4i { return vec4i(src_i32[i], src_i32[i + 1u], src_i32[i + 2u], src_i32[i + 3u]); }
-fn i32_set(i: u32, v: i32) { src_i32[i] = v; }
 fn i32x4_at(i: u32) -> i32 { return src_i32x4[i >> 2u][i & 3u]; }
 fn i32x4_quad(i: u32) -> vec4i { return src_i32x4[i >> 2u]; }
 fn i32x4_put(i: u32, v: vec4i) { src_i32x4[i >> 2u] = v; }
 
 fn u32_at(i: u32) -> u32 { return src_u32[i]; }
 fn u32_quad(i: u32) -> vec4u { return vec4u(src_u32[i], src_u32[i + 1u], src_u32[i + 2u], src_u32[i + 3u]); }
-fn u32_set(i: u32, v: u32) { src_u32[i] = v; }
 fn u32x4_at(i: u32) -> u32 { return src_u32x4[i >> 2u][i & 3u]; }
 fn u32x4_quad(i: u32) -> vec4u { return src_u32x4[i >> 2u]; }
 fn u32x4_put(i: u32, v: vec4u) { src_u32x4[i >> 2u] = v; }
@@ -76,7 +73,6 @@ fn u32x4_put(i: u32, v: vec4u) { src_u32x4[i >> 2u] = v; }
 // bool: a u32 of 0 or 1 in memory, 0.0 or 1.0 in registers
 fn bool_at(i: u32) -> f32 { return f32(src_u32[i]); }
 fn bool_quad(i: u32) -> vec4f { return vec4f(vec4u(src_u32[i], src_u32[i + 1u], src_u32[i + 2u], src_u32[i + 3u])); }
-fn bool_set(i: u32, v: f32) { src_u32[i] = u32(v != 0.0); }
 fn boolx4_at(i: u32) -> f32 { return f32(src_u32x4[i >> 2u][i & 3u]); }
 fn boolx4_quad(i: u32) -> vec4f { return vec4f(src_u32x4[i >> 2u]); }
 fn boolx4_put(i: u32, v: vec4f) { src_u32x4[i >> 2u] = vec4u(v != vec4f(0.0)); }

@@ -1,10 +1,11 @@
 // A function of tensors, recorded once for each set of shapes and replayed afterwards: no graph is built again.
 import type { Device } from '../gpu/device.ts';
-import { isContiguous, show } from '../tensor/shape.ts';
+import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type Graph, trace } from './graph.ts';
 import { Replay } from './replay.ts';
-import { DeviceStorage, deviceOf, leafStorage, prepare, serial, settle, takeOver } from './run.ts';
+import { DeviceStorage, deviceOf, leafStorage, run, settle, takeOver } from './run.ts';
+import { serial } from './serial.ts';
 
 export type Argument = Tensor | number;
 /** What the recorded function gets: numbers arrive as 0-d tensors whose value may differ at each call. */
@@ -22,39 +23,47 @@ type Recording = {
 
 /**
  * `const step = compile((x, t) => model(x).mul(t)); const y = await step(image, 0.5)`. The function runs once for each
- * set of shapes and types of its arguments; later calls replay its plan with new values. It must do nothing but record ops.
+ * set of shapes and types of its arguments; later calls replay its plan with new values. It must do nothing but record
+ * ops. What it records without its arguments is computed once. A result that is an argument is that argument.
  */
 export function compile<A extends readonly Argument[], R extends Result>(
   fn: (...args: Recorded<A>) => R,
 ): (...args: A) => Promise<R> {
-  const recordings = new Map<string, Recording>();
+  const recordings = new Map<string, Promise<Recording>>();
   return async (...args) => {
     const signature = args.map((a) => (a instanceof Tensor ? `${a.dtype}${show(a.shape)}` : 'number')).join();
-    let recording = recordings.get(signature);
-    if (!recording) recordings.set(signature, (recording = record(fn as (...args: Tensor[]) => R, args)));
-    const whole = args.map((a) => (a instanceof Tensor && isView(a) ? a.contiguous() : a));
-    const tensors = whole.filter((a): a is Tensor => a instanceof Tensor);
-    await prepare(tensors);
-    return (await serial(() => call(recording, whole))) as R;
+    let made = recordings.get(signature);
+    if (!made) {
+      made = record(fn as (...args: Tensor[]) => R, args);
+      recordings.set(signature, made);
+      made.catch(() => recordings.delete(signature));
+    }
+    const recording = await made;
+    const whole = args.map((a) => (a instanceof Tensor ? a.contiguous() : a));
+    const tensors = whole.filter((a) => a instanceof Tensor).map((t) => t.base);
+    const device = await deviceOf([...recording.graph.leaves, ...tensors]);
+    try {
+      await run(tensors, device);
+      return (await serial(() => call(recording, whole, device))) as R;
+    } finally {
+      for (const [i, t] of whole.entries()) {
+        const given = args[i]!;
+        if (t instanceof Tensor && given instanceof Tensor && t.base !== given.base) t.dispose(); // a copy of a view
+      }
+    }
   };
 }
 
-const isView = (t: Tensor) => t.base !== t || !isContiguous(t.shape, t.layout);
-
-function record(fn: (...args: Tensor[]) => Result, args: readonly Argument[]): Recording {
+async function record(fn: (...args: Tensor[]) => Result, args: readonly Argument[]): Promise<Recording> {
   const stand = args.map((a) =>
     a instanceof Tensor
       ? new Tensor({ shape: a.shape, dtype: a.dtype })
       : new Tensor({ shape: [], dtype: 'f32', scalar: a }),
   );
-  const result = fn(...stand);
   const made = new Map<Tensor, Tensor>();
-  const keep = (t: Tensor) => {
-    made.set(t, t.contiguous());
-    return t;
-  };
-  const build = shapeOf(result, keep);
+  const build = shapeOf(fn(...stand), (t) => made.set(t, t.contiguous()));
   const results = new Set([...made.values()].map((t) => t.base));
+  await run(constants(trace([...results]), new Set(stand)));
   const graph = trace([...results]);
   if (graph.writes.some(({ node }) => !results.has(node))) {
     throw new Error('[compile] a tensor that is overwritten must be among the results: it is the only handle left');
@@ -68,27 +77,33 @@ function record(fn: (...args: Tensor[]) => Result, args: readonly Argument[]): R
   };
 }
 
-/** Calls `keep` on each tensor of a result and gives back what rebuilds it from others. */
-function shapeOf(result: Result, keep: (t: Tensor) => Tensor): (of: (t: Tensor) => Tensor) => Result {
-  if (result instanceof Tensor) {
-    keep(result);
-    return (of) => of(result);
-  }
-  if (Array.isArray(result)) {
-    result.map(keep);
-    return (of) => result.map(of);
-  }
-  const entries = Object.entries(result as Record<string, Tensor>);
-  for (const [, t] of entries) keep(t);
-  return (of) => Object.fromEntries(entries.map(([name, t]) => [name, of(t)]));
+/** The nodes that need no argument and are read by one that does, or are results. */
+function constants({ nodes, outputs }: Graph, stand: ReadonlySet<Tensor>): Tensor[] {
+  const varies = new Set<Tensor>(stand);
+  for (const t of nodes) if (t.inputs.some((x) => varies.has(x.base))) varies.add(t);
+  const read = nodes.filter((t) => varies.has(t)).flatMap((t) => t.inputs.map((x) => x.base));
+  return [...new Set([...read, ...outputs])].filter((t) => t.op && t.inputs.length > 0 && !varies.has(t));
 }
 
-async function call({ graph, leaves, scalars, build }: Recording, args: readonly Argument[]): Promise<Result> {
-  const given = leaves.map((l) => (typeof l === 'number' ? (args[l] as Tensor) : l.base));
+/** Calls `keep` on each tensor of a result and gives back what rebuilds it from others. */
+function shapeOf(result: Result, keep: (t: Tensor) => void): (of: (t: Tensor) => Tensor) => Result {
+  const list = result instanceof Tensor ? [result] : Object.values(result);
+  for (const t of list) {
+    if (!(t instanceof Tensor))
+      throw new TypeError('[compile] result: want a tensor, a list of tensors, or an object of them');
+    keep(t);
+  }
+  if (result instanceof Tensor) return (of) => of(result);
+  if (Array.isArray(result)) return (of) => result.map(of);
+  return (of) => Object.fromEntries(Object.entries(result).map(([name, t]) => [name, of(t)]));
+}
+
+async function call(recording: Recording, args: readonly Argument[], device: Device): Promise<Result> {
+  const { graph, leaves, scalars, build } = recording;
+  const given = leaves.map((l) => (typeof l === 'number' ? (args[l] as Tensor).base : l));
   const values = scalars.map((s) => (typeof s === 'number' ? (args[s] as number) : s.scalar!));
-  const device: Device = await deviceOf(given);
-  const buffers = given.map((t) => leafStorage(t, device).buffer);
   const replay = await Replay.of(graph, device);
+  const buffers = given.map((t) => leafStorage(t, device).buffer);
   const outputs = await replay.run(buffers, values);
   const taken = new Map<Tensor, Tensor>();
   return build((recorded) => {

@@ -136,7 +136,8 @@ export function writeChain(group: Group, row: number, firstBinding: number): Cha
       names.set(t, 'v');
     } else if (t.base.scalar !== null) {
       const field = params.add(t.dtype === 'i32' ? 'i32' : t.dtype === 'u32' ? 'u32' : 'f32', t.base);
-      add(t, `${REGISTER[t.dtype]}(${field})`);
+      const value = `${REGISTER[t.dtype]}(${field})`;
+      add(t, t.dtype === 'f16' ? `f16_round(${value})` : value);
     } else if (isGenerator(t.base)) {
       add(t, `${call(t.base)}(${indices(params, t)})`);
     } else {

@@ -2,6 +2,7 @@
 import type { Tensor } from '../tensor/tensor.ts';
 
 export type Graph = {
+  /** What is asked for and has to be computed. */
   outputs: Tensor[];
   /** Nodes with a kernel, parents first. */
   nodes: Tensor[];
@@ -72,7 +73,7 @@ export function trace(outputs: readonly Tensor[]): Graph {
   }
   parts.push(graph.outputs.map((t) => index.get(t)).join());
   graph.writes = writes(graph);
-  graph.outputs = graph.outputs.filter((t) => !t.op?.overwrites);
+  graph.outputs = graph.outputs.filter((t) => t.op && !t.op.overwrites);
   graph.key = parts.join('|');
   if (graph.nodes.length > LARGE && !warned) {
     warned = true;

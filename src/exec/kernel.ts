@@ -12,6 +12,8 @@ export type Dispatch = {
   changes: Specialisation;
   bindings: Record<string, Tensor>;
   params: Record<string, Param>;
+  /** The largest value of parameters that differ from run to run, where a larger one would do harm. */
+  atMost?: Record<string, number>;
   /** Workgroups; a plain number is folded into two dimensions where it is larger than one allows. */
   groups: number | readonly [number, number, number];
 };
@@ -51,6 +53,7 @@ export function storedAs(shader: ShaderSource, name: string, dtype: DType, align
 
 type Call = {
   params?: Record<string, Param>;
+  atMost?: Record<string, number>;
   groups: Dispatch['groups'];
   /** Bindings of which every quad touched is aligned: `i % 4 == 0`. */
   aligned?: readonly string[];
@@ -60,7 +63,17 @@ type Call = {
 /** `softmax = kernel(source)`; `softmax({ x, y }, { params: { rows, cols }, groups })` is one dispatch of it. */
 export const kernel =
   (shader: ShaderSource) =>
-  (bindings: Record<string, Tensor>, { params = {}, groups, aligned = [], changes = {} }: Call): Dispatch => {
+  (
+    bindings: Record<string, Tensor>,
+    { params = {}, atMost = {}, groups, aligned = [], changes = {} }: Call,
+  ): Dispatch => {
     const stored = Object.entries(bindings).map(([name, t]) => storedAs(shader, name, t.dtype, aligned.includes(name)));
-    return { shader, changes: Object.assign({}, ...stored, changes), bindings, params, groups };
+    return { shader, changes: Object.assign({}, ...stored, changes), bindings, params, atMost, groups };
   };
+
+/** A number that a shader declares: `constOf(source, 'WG')`. */
+export function constOf({ name, declarations }: ShaderSource, constant: string): number {
+  const value = Number(/^const[^=]*=\s*(\d+)u?;/.exec(declarations[constant] ?? '')?.[1]);
+  if (Number.isNaN(value)) throw new Error(`[${name}] has no whole number '${constant}'`);
+  return value;
+}

@@ -19,13 +19,15 @@ export type Step = {
   flops: number;
 };
 
+type ParamType = StructLayout['fields'][string]['type'];
+
 export type Plan = {
   key: string;
   steps: Step[];
   slots: number[];
   /** Parameters of all steps as they lie in one uniform buffer, and where the graph's scalars go in them. */
   params: Uint8Array;
-  scalars: { offset: number; index: number; type: StructLayout['fields'][string]['type'] }[];
+  scalars: { label: string; name: string; offset: number; index: number; type: ParamType; atMost: number }[];
 };
 
 const ALIGN = 256; // minUniformBufferOffsetAlignment is at most this
@@ -72,29 +74,39 @@ function drafts(group: Group, device: Device): Draft[] {
 class Params {
   readonly scalars: Plan['scalars'] = [];
   readonly #chunks: Uint8Array[] = [];
+  #size = 0;
   readonly #order: readonly Tensor[];
 
   constructor(scalars: readonly Tensor[]) {
     this.#order = scalars;
   }
 
-  add(label: string, layout: StructLayout, params: Record<string, Param>): { offset: number; size: number } {
-    const offset = this.#chunks.length === 0 ? 0 : this.#chunks.reduce((n, c) => n + c.byteLength, 0);
+  add(label: string, layout: StructLayout, params: Record<string, Param>, atMost: Record<string, number> = {}) {
+    const offset = this.#size;
     const bytes = new Uint8Array(Math.ceil(layout.size / ALIGN) * ALIGN);
     const values: Record<string, number | readonly number[]> = {};
     for (const [name, value] of Object.entries(params)) {
       values[name] = value instanceof Tensor ? 0 : value;
       if (!(value instanceof Tensor)) continue;
       const { offset: at, type } = layout.fields[name]!;
-      this.scalars.push({ offset: offset + at, index: this.#order.indexOf(value), type });
+      const index = this.#order.indexOf(value);
+      this.scalars.push({
+        label,
+        name,
+        offset: offset + at,
+        index,
+        type,
+        atMost: atMost[name] ?? Number.POSITIVE_INFINITY,
+      });
     }
     pack(label, layout, values, new DataView(bytes.buffer));
     this.#chunks.push(bytes);
+    this.#size += bytes.byteLength;
     return { offset, size: layout.size };
   }
 
   bytes(): Uint8Array {
-    const all = new Uint8Array(this.#chunks.reduce((n, c) => n + c.byteLength, 0));
+    const all = new Uint8Array(this.#size);
     let at = 0;
     for (const chunk of this.#chunks) {
       all.set(chunk, at);
@@ -126,7 +138,8 @@ export async function makePlan(graph: Graph, device: Device): Promise<Plan> {
     const buffers: Step['buffers'] = [];
     const uniforms: Step['uniforms'] = [];
     for (const { name, binding } of shader.bindings) {
-      if (name === 'p') uniforms.push({ binding, ...params.add(label, dispatch.shader.params!, dispatch.params) });
+      if (name === 'p')
+        uniforms.push({ binding, ...params.add(label, dispatch.shader.params!, dispatch.params, dispatch.atMost) });
       else if (name === 'c') uniforms.push({ binding, ...params.add(label, chain!.layout, chain!.params) });
       else if (dispatch.bindings[name]) buffers.push({ binding, place: place(dispatch.bindings[name].base) });
       else throw new Error(`[${label}] binding '${name}' was not given`);

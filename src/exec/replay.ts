@@ -5,6 +5,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { Graph } from './graph.ts';
 import type { Place } from './memory.ts';
 import { makePlan, type Plan, type Step } from './plan.ts';
+import { serial } from './serial.ts';
 import { tracer } from './trace.ts';
 
 const MAX_PLANS = 128; // of one device; the least recently used goes first
@@ -33,20 +34,29 @@ class Shared {
   }
 }
 
-/** Frees plans, slots and waiting buffers: with all tensors disposed nothing is left on the device. */
-export async function trim(device: Device): Promise<void> {
-  const shared = Shared.of(device);
-  for (const replay of shared.plans.values()) (await replay).dispose();
-  shared.plans.clear();
-  for (const slot of shared.slots.splice(0)) device.pool.release(slot);
-  device.pool.trim();
+/** Frees plans, slots and waiting buffers: with all tensors disposed no buffer is left on the device. */
+export const trim = (device: Device): Promise<void> =>
+  serial(async () => {
+    const shared = Shared.of(device);
+    const replays = [...shared.plans.values()];
+    shared.plans.clear();
+    for (const replay of await Promise.allSettled(replays)) if (replay.status === 'fulfilled') replay.value.dispose();
+    for (const slot of shared.slots.splice(0)) device.pool.release(slot);
+    device.pool.trim();
+  });
+
+/** Starts to look for errors of WebGPU; the function it returns tells the first. */
+function watch(gpu: GPUDevice): () => Promise<GPUError | undefined> {
+  gpu.pushErrorScope('out-of-memory');
+  gpu.pushErrorScope('validation');
+  return async () => (await Promise.all([gpu.popErrorScope(), gpu.popErrorScope()])).find((e) => e) ?? undefined;
 }
 
 export class Replay {
   readonly #device: Device;
   readonly #plan: Plan;
   readonly #outputs: readonly number[]; // bytes
-  readonly #params: Buffer | null;
+  #params: Buffer | null;
   readonly #bindGroups: Map<string, GPUBindGroup>[];
   #last: { ids: number[]; groups: GPUBindGroup[] } = { ids: [], groups: [] };
   #proven = false;
@@ -77,39 +87,54 @@ export class Replay {
     if (plans.size > MAX_PLANS) {
       const [oldest, replay] = plans.entries().next().value!;
       plans.delete(oldest);
-      (await replay).dispose();
+      await replay.then((r) => r.dispose()).catch(() => {}); // one that did not compile has nothing to give back
     }
     return made;
   }
 
-  /** Runs it: buffers of the leaves and values of the scalars in, buffers of the outputs (now the caller's) out. */
+  /**
+   * Runs it: buffers of the leaves and values of the scalars in, buffers of the outputs (now the caller's) out. Up to the
+   * submit nothing is awaited. What WebGPU finds wrong with the first run is thrown, with the labels of its ops.
+   */
   async run(leaves: readonly Buffer[], scalars: readonly number[]): Promise<Buffer[]> {
     const device = this.#device;
-    const { plan } = { plan: this.#plan };
-    Shared.of(device).grow(device, plan.slots);
+    const shared = Shared.of(device);
     this.#writeScalars(scalars);
     const outputs: Buffer[] = [];
+    const trouble = this.#proven ? async () => undefined : watch(device.gpu);
     try {
+      shared.grow(device, this.#plan.slots);
       for (const bytes of this.#outputs) outputs.push(device.pool.acquire(bytes));
       const groups = this.#groups(leaves, outputs);
       const trace = tracer();
-      if (trace) await trace.run(device, plan.steps, groups);
-      else if (this.#proven) this.#submit(groups);
-      else await this.#prove(groups);
-      return outputs;
+      if (trace) await trace.run(device, this.#plan.steps, groups);
+      else this.#submit(groups);
     } catch (error) {
+      await trouble();
       for (const buffer of outputs) device.pool.release(buffer);
       throw error;
     }
+    const error = await trouble();
+    if (error) {
+      for (const buffer of [...outputs, ...shared.slots.splice(0)]) device.pool.discard(buffer);
+      device.check();
+      throw new Error(`[run] ${error.message}`);
+    }
+    this.#proven = true;
+    return outputs;
   }
 
   #writeScalars(values: readonly number[]): void {
     const { scalars, params } = this.#plan;
     if (scalars.length === 0) return;
     const view = new DataView(params.buffer);
-    for (const { offset, index, type } of scalars) {
-      if (type === 'f32') view.setFloat32(offset, values[index]!, true);
-      else view.setInt32(offset, values[index]!, true);
+    for (const { label, name, offset, index, type, atMost } of scalars) {
+      const value = values[index]!;
+      if (value > atMost || (value < 0 && Number.isFinite(atMost))) {
+        throw new RangeError(`[${label}] ${name}: got ${value}, want 0..${atMost}`);
+      }
+      if (type === 'f32') view.setFloat32(offset, value, true);
+      else view.setInt32(offset, value, true);
     }
     this.#device.write(this.#params!, 0, params);
   }
@@ -164,20 +189,8 @@ export class Replay {
     }
   }
 
-  /** The first run: what WebGPU finds wrong with a plan is thrown here, with the labels of its ops. */
-  async #prove(groups: readonly GPUBindGroup[]): Promise<void> {
-    const { gpu } = this.#device;
-    gpu.pushErrorScope('out-of-memory');
-    gpu.pushErrorScope('validation');
-    this.#submit(groups);
-    const errors = await Promise.all([gpu.popErrorScope(), gpu.popErrorScope()]);
-    const error = errors.find((e) => e);
-    if (error) throw new Error(`[run] ${error.message}`);
-    this.#device.check();
-    this.#proven = true;
-  }
-
   dispose(): void {
     if (this.#params) this.#device.pool.release(this.#params, 'uniform');
+    this.#params = null;
   }
 }

@@ -7,6 +7,7 @@ import { isContiguous } from '../tensor/shape.ts';
 import { attachRuntime, type Storage, type Tensor } from '../tensor/tensor.ts';
 import { trace } from './graph.ts';
 import { Replay } from './replay.ts';
+import { serial } from './serial.ts';
 
 /** The buffer of a tensor on its device. Disposed at `dispose()`, or some time after the tensor is unreachable. */
 export class DeviceStorage implements Storage {
@@ -32,6 +33,7 @@ const finalizer = new FinalizationRegistry<DeviceStorage>((storage) => storage.d
 export function settle(t: Tensor, storage: DeviceStorage): void {
   t.storage = storage;
   t.host = null;
+  t.computed = t.op !== null;
   t.op = null;
   t.inputs = [];
   finalizer.register(t, storage, t);
@@ -49,24 +51,19 @@ let choice: AdapterChoice = {};
 
 /** The device that tensors without one are computed on: made at the first use or given to `setDevice`; a new one once it is lost. */
 export async function defaultDevice(): Promise<Device> {
-  if (chosen && (await chosen.catch(() => undefined))?.isLost !== false) chosen = undefined;
-  chosen ??= Device.request(choice);
-  return chosen;
+  const old = chosen;
+  const device = await old?.catch(() => undefined);
+  if (device && !device.isLost) return device;
+  if (chosen === old) chosen = Device.request(choice);
+  return chosen!;
 }
 
 /** Chooses the default device: one that exists, or how to find an adapter (`{ adapter: 'software' }`). */
-export async function setDevice(device: Device | AdapterChoice): Promise<Device> {
-  if (!(device instanceof Device)) choice = device;
-  chosen = device instanceof Device ? Promise.resolve(device) : Device.request(device);
+export async function setDevice(device: Device | GPUDevice | AdapterChoice): Promise<Device> {
+  if (device instanceof Device) chosen = Promise.resolve(device);
+  else if ('queue' in device) chosen = Promise.resolve(Device.from(device));
+  else chosen = Device.request((choice = device));
   return chosen;
-}
-
-let turn: Promise<unknown> = Promise.resolve();
-/** One graph at a time: plans share slots, and a tensor that two callers want is computed once. */
-export function serial<T>(work: () => Promise<T>): Promise<T> {
-  const result = turn.then(work);
-  turn = result.catch(() => {});
-  return result;
 }
 
 /** The buffer of a leaf, uploaded if it was on the host. */
@@ -98,25 +95,20 @@ export function takeOver(t: Tensor, target: Tensor): void {
 }
 const OVERWRITTEN: Storage = { disposed: true, dispose: () => {} };
 
-/** Computes what is pending of some tensors and uploads the rest, so that all have buffers. */
-export const prepare = (tensors: readonly Tensor[]): Promise<void> => run(tensors);
-
 export async function run(tensors: readonly Tensor[], on?: Device): Promise<void> {
   await serial(async () => {
-    const pending = [...new Set(tensors.map((t) => t.base))].filter((t) => !t.storage);
+    const bases = [...new Set(tensors.map((t) => t.base))];
+    for (const t of bases) if (t.storage?.disposed) leafStorage(t, (t.storage as DeviceStorage).device);
+    const pending = bases.filter((t) => !t.storage && t.scalar === null);
     if (pending.length === 0) return;
     const graph = trace(pending);
     const device = on ?? (await deviceOf(graph.leaves));
-    const computed = graph.outputs.filter((t) => t.op);
-    for (const t of graph.outputs) if (!t.op && t.scalar === null) leafStorage(t, device);
-    if (computed.length === 0 && graph.writes.length === 0) return;
+    const replay = graph.nodes.length > 0 ? await Replay.of(graph, device) : undefined;
+    // no await from here to the submit: whoever disposes a leaf does so before, and hears of it, or after
     const leaves = graph.leaves.map((t) => leafStorage(t, device).buffer);
-    const replay = await Replay.of({ ...graph, outputs: computed }, device);
-    const buffers = await replay.run(
-      leaves,
-      graph.scalars.map((t) => t.scalar!),
-    );
-    for (const [i, t] of computed.entries()) settle(t, new DeviceStorage(device, buffers[i]!));
+    const scalars = graph.scalars.map((t) => t.scalar!);
+    const buffers = (await replay?.run(leaves, scalars)) ?? [];
+    for (const [i, t] of graph.outputs.entries()) settle(t, new DeviceStorage(device, buffers[i]!));
     for (const { node, target } of graph.writes) takeOver(node, target);
   });
 }
@@ -124,7 +116,14 @@ export async function run(tensors: readonly Tensor[], on?: Device): Promise<void
 /** Computes a tensor and copies its elements to the host. */
 async function read(t: Tensor): Promise<TypedArray> {
   if (t.size === 0) return hostArray(t.dtype, new ArrayBuffer(0), 0);
-  if (t.base.scalar !== null || !isContiguous(t.shape, t.layout)) return read(t.contiguous());
+  if (t.base.scalar !== null || !isContiguous(t.shape, t.layout)) {
+    const copy = t.contiguous();
+    try {
+      return await read(copy);
+    } finally {
+      copy.dispose();
+    }
+  }
   await run([t]);
   const storage = t.base.storage as DeviceStorage;
   if (storage.disposed) leafStorage(t.base, storage.device);

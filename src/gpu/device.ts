@@ -11,10 +11,8 @@ export class DeviceLost extends Error {
 /** What a kernel may depend on. */
 export type Capabilities = {
   software: boolean;
-  subgroups: boolean;
   /** Lanes of a subgroup where that is one fixed number, else 0. */
   subgroupSize: number;
-  limits: GPUSupportedLimits;
 };
 
 export type Pipeline = { gpu: GPUComputePipeline; layout: GPUBindGroupLayout; shader: Shader };
@@ -35,9 +33,7 @@ export class Device {
     this.pool = new BufferPool(gpu);
     this.capabilities = {
       software: adapter.software,
-      subgroups: gpu.features.has('subgroups'),
       subgroupSize: gpu.features.has('subgroups') ? adapter.subgroup_size : 0,
-      limits: gpu.limits,
     };
     gpu.lost.then(({ reason, message }) => {
       this.#lost = new DeviceLost(
@@ -57,14 +53,23 @@ export class Device {
       const value = adapter.limits[name as keyof GPUSupportedLimits];
       if (typeof value === 'number') limits[name] = value;
     }
-    const features = (['subgroups', 'timestamp-query'] as GPUFeatureName[]).filter((f) => adapter.features.has(f));
+    const features = (['subgroups'] as GPUFeatureName[]).filter((f) => adapter.features.has(f));
     const gpu = await adapter.requestDevice({ requiredLimits: limits, requiredFeatures: features });
     return new Device(gpu, info);
   }
 
-  /** A device that exists already: a page's own. */
-  static from(gpu: GPUDevice): Device {
-    return new Device(gpu, describeAdapter(gpu.adapterInfo, runtime === 'browser' ? 'browser' : 'dawn'));
+  /** The Device of a GPUDevice that exists already (a page's own): always the same one. A Device is its own. */
+  static from(gpu: GPUDevice | Device): Device {
+    if (gpu instanceof Device) return gpu;
+    if (typeof (gpu as Partial<GPUDevice> | null)?.createBuffer !== 'function') {
+      const got = typeof gpu === 'string' ? `'${gpu}'` : Object.prototype.toString.call(gpu);
+      throw new TypeError(`[device] got ${got}, want a Device or a GPUDevice; without one the default is taken`);
+    }
+    const known = wrapped.get(gpu);
+    if (known) return known;
+    const device = new Device(gpu, describeAdapter(gpu.adapterInfo, runtime === 'browser' ? 'browser' : 'dawn'));
+    wrapped.set(gpu, device);
+    return device;
   }
 
   get isLost(): boolean {
@@ -159,4 +164,5 @@ export class Device {
   }
 }
 
+const wrapped = new WeakMap<GPUDevice, Device>();
 const GPU_MAP_READ = 1; // GPUMapMode is a global that Node does not have

@@ -16,6 +16,8 @@ export function sizeClass(bytes: number): number {
   return Math.ceil(bytes / step) * step;
 }
 
+const MAX_FREE = 2 ** 29; // bytes that wait; what comes back beyond is destroyed
+
 export class BufferPool {
   readonly #device: GPUDevice;
   readonly #free = new Map<string, Buffer[]>();
@@ -45,7 +47,18 @@ export class BufferPool {
     return { id: this.#nextId++, gpu: this.#device.createBuffer({ size, usage: USAGE[kind] }), size };
   }
 
+  /** Takes back a buffer that must not be handed out again: one that the device had no memory for. */
+  discard(buffer: Buffer): void {
+    this.stats.live--;
+    this.stats.liveBytes -= buffer.size;
+    buffer.gpu.destroy();
+  }
+
   release(buffer: Buffer, kind: BufferKind = 'storage'): void {
+    if (this.stats.freeBytes + buffer.size > MAX_FREE) {
+      this.discard(buffer);
+      return;
+    }
     this.stats.live--;
     this.stats.liveBytes -= buffer.size;
     this.stats.free++;

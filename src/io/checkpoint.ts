@@ -32,6 +32,7 @@ const STEMS = ['model', 'diffusion_pytorch_model', 'open_clip_model', 'adapter_m
 const WEIGHTS = /\.safetensors$/;
 const INDEX = /\.safetensors\.index(?:\.[\w-]+)?\.json$/;
 const SHARD = /-\d{5}-of-\d{5}\.safetensors$/;
+const HUB_ID = /^\w[\w.-]*\/[\w.-]+$/; // owner/name
 const PICKLES = /\.(?:bin|pt|pth|ckpt)$/;
 
 /**
@@ -82,9 +83,13 @@ async function locate(from: string | Folder | Blob | readonly Blob[]): Promise<{
     }
     return { folder: 'list' in from ? from : fileFolder(from) };
   }
-  const { stat } = await import('node:fs/promises');
-  const found = await stat(from).catch(() => undefined);
-  if (!found) throw new UserError(`[${from}] no such file or folder`);
+  const found = await import('node:fs/promises').then(({ stat }) => stat(from)).catch(() => undefined);
+  if (!found) {
+    const hint = HUB_ID.test(from)
+      ? '. If it is an id of the hub: ids are not fetched (yet), download the folder and give its path.'
+      : '';
+    throw new UserError(`[${from}] no such file or folder${hint}`);
+  }
   if (found.isDirectory()) return { folder: diskFolder(from) };
   const name = baseName(from);
   return { folder: diskFolder(from.slice(0, from.length - name.length) || '.'), file: name };

@@ -4,11 +4,13 @@ import type { Device } from '../gpu/device.ts';
 import { FLOAT_FORMATS, type FloatFormat, from_bits } from '../ops/bits.ts';
 import { tensor } from '../ops/create.ts';
 import { arange } from '../ops/elementwise.ts';
+import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { Checkpoint, CheckpointTensor } from './checkpoint.ts';
 import { UserError } from './error.ts';
+import { isObject } from './json.ts';
 import type { LayoutView, TensorView } from './layouts/index.ts';
-import { bytesPer } from './safetensors.ts';
+import { bytesPer, count } from './safetensors.ts';
 import type { Requests } from './weights.ts';
 
 /** As transformers.js reports it; `progress` in percent, `loaded` and `total` in bytes. */
@@ -21,10 +23,21 @@ export type LoadOptions = {
   signal?: AbortSignal | undefined;
 };
 
-const PIECE = 8 << 20; // bytes of a file in flight; a multiple of every quad
+const PIECE = 8 << 20; // bytes of files in flight; a multiple of every quad
 
-/** Throws everything that does not fit between a model and its checkpoint, at once. Names neither used nor asked for are returned. */
-export function checkFit(name: string, { wanted, missing, misshaped }: Requests, view: LayoutView): string[] {
+/** Where bytes go. `room` settles when so many more may be in flight; `onBytes` is told of those that were sent. */
+type Flow = { device: Device; room(bytes: number): Promise<void>; onBytes(bytes: number): void };
+
+/**
+ * Throws everything that does not fit between a model and its checkpoint, at once; `kind` says which is loaded as which.
+ * Names neither used nor asked for are returned.
+ */
+export function checkFit(
+  name: string,
+  { wanted, missing, misshaped }: Requests,
+  view: LayoutView,
+  kind?: string,
+): string[] {
   const isScale = (path: string) => wanted.has(path.replace(/_scale(_inv)?$/, ''));
   const unused = [...view.unexpected, ...[...view.views.keys()].filter((path) => !wanted.has(path) && !isScale(path))];
   const few = (what: string, list: string[]) =>
@@ -35,7 +48,7 @@ export function checkFit(name: string, { wanted, missing, misshaped }: Requests,
   if (problems.length > 0) {
     const all = [...problems, ...few('not used', unused)].join(' | ');
     throw new UserError(
-      `[${name}] the checkpoint does not fit its config: ${all}. Is it another model's, or incomplete?`,
+      `[${name}] the checkpoint does not fit its config: ${all}. Is it another model's${kind ? ` (${kind})` : ''}, or incomplete?`,
     );
   }
   return unused;
@@ -57,6 +70,14 @@ export async function loadAll(
   const total = jobs.reduce((n, { stored: { info } }) => n + info.end - info.begin, 0);
   const { name } = checkpoint;
   let loaded = 0;
+  let flying = 0;
+  const room = async (bytes: number) => {
+    if (flying > 0 && flying + bytes > PIECE) {
+      await device.idle(); // what was written is copied by the driver until then
+      flying = 0;
+    }
+    flying += bytes;
+  };
   progress_callback?.({ status: 'initiate', name });
   try {
     for (const { t, view, stored } of jobs) {
@@ -66,7 +87,7 @@ export async function loadAll(
         const progress = total > 0 ? (100 * loaded) / total : 100;
         progress_callback?.({ status: 'progress', name, file: stored.source.name, loaded, total, progress });
       };
-      adopt(t, await loadView(checkpoint, view, t.dtype as 'f32' | 'f16', device, onBytes));
+      adopt(t, await loadView(checkpoint, view, t.dtype as 'f32' | 'f16', { device, room, onBytes }));
     }
   } catch (error) {
     for (const { t } of jobs) t.storage?.dispose();
@@ -75,55 +96,89 @@ export async function loadAll(
   progress_callback?.({ status: 'ready', name });
 }
 
-/** One tensor as a layout shows it: rows, scaled where the file says so, transposed, in its shape. */
-async function loadView(
-  checkpoint: Checkpoint,
-  view: TensorView,
-  dtype: 'f32' | 'f16',
-  device: Device,
-  onBytes: (bytes: number) => void,
-): Promise<Tensor> {
+/** One tensor as a layout shows it: rows, scaled where the file says so, transposed. Its storage has the wanted order. */
+async function loadView(checkpoint: Checkpoint, view: TensorView, dtype: 'f32' | 'f16', flow: Flow): Promise<Tensor> {
   const stored = checkpoint.tensors.get(view.tensor)!;
   const { info } = stored;
   const [first, last] = view.rows ?? [0, info.shape[0] ?? 1];
   const row = (info.end - info.begin) / Math.max(1, info.shape[0] ?? 1);
   const shape = info.shape.length > 0 ? [last - first, ...info.shape.slice(1)] : [];
-  const scaled = info.dtype.startsWith('F8');
   const part = { ...stored, begin: info.begin + first * row, end: info.begin + last * row };
-  using scale = scaled ? await scaleOf(checkpoint, view.tensor, device) : undefined;
-  const raw = await stream(part, shape, scaled ? 'f32' : dtype, device, onBytes);
-  if (!scaled && !view.transpose) return raw;
-  let value = raw;
-  if (scale) value = value.mul(blocks(scale, info.shape).slice(0, first, last));
-  if (view.transpose) value = value.transpose(0, 1);
-  const result = value.to(dtype).contiguous();
+  const scales = info.dtype.startsWith('F8') ? scalesOf(checkpoint, view.tensor, info.shape) : undefined;
+  using scale = scales && (await stream(scales.part, scales.grid, 'f32', { ...flow, onBytes: () => {} }));
+  const raw = await stream(part, shape, scales ? 'f32' : dtype, flow);
+  let kept: Tensor | undefined;
   try {
-    await run([result], device);
+    let value = raw;
+    if (scale) value = value.mul(spread(scale, info.shape, scales!.block, first, last));
+    if (view.transpose) value = value.transpose(0, 1);
+    const { base } = value.to(dtype).contiguous(); // `raw` itself where nothing has to move
+    await run([base], flow.device);
+    kept = base;
+    return base;
   } finally {
-    raw.dispose();
+    if (kept !== raw) raw.dispose();
   }
-  return result;
 }
 
-/** The scale of an fp8 tensor: `weight_scale` or `weight_scale_inv`, both of which multiply. */
-async function scaleOf(checkpoint: Checkpoint, name: string, device: Device): Promise<Tensor> {
-  const stored = checkpoint.tensors.get(`${name}_scale`) ?? checkpoint.tensors.get(`${name}_scale_inv`);
+/**
+ * Where the scales of an fp8 tensor are (`weight_scale` or `weight_scale_inv`, both of which multiply), their grid, and
+ * the elements that share one along each dimension. Blocks are those of config.json; without it they must be equal.
+ */
+function scalesOf(checkpoint: Checkpoint, name: string, shape: readonly number[]) {
+  const { tensors } = checkpoint;
+  const stored = tensors.get(`${name}_scale`) ?? tensors.get(`${name}_scale_inv`);
   if (!stored)
     throw new UserError(`[${checkpoint.name}] ${name} is fp8: want ${name}_scale or ${name}_scale_inv beside it`);
   const { info } = stored;
-  return stream({ ...stored, begin: info.begin, end: info.end }, info.shape, 'f32', device, () => {});
+  const part = { ...stored, begin: info.begin, end: info.end };
+  const ones = shape.map(() => 1);
+  if (info.shape.length < 2 && count(info.shape) === 1) return { part, grid: ones, block: shape };
+  const got = `[${checkpoint.name}] ${info.name} for ${show(shape)}: got shape ${show(info.shape)}`;
+  const sizes = shape.length < 2 ? undefined : weightBlockSize(checkpoint);
+  if (sizes) {
+    const block = [...ones.slice(2), ...sizes];
+    const grid = shape.map((size, dim) => Math.ceil(size / block[dim]!));
+    if (show(info.shape) === show(grid)) return { part, grid, block };
+    throw new UserError(
+      `${got}, want ${show(grid)} by the weight_block_size ${show(sizes)} of config.json, or one scale`,
+    );
+  }
+  const grid = info.shape.length === 1 ? [...info.shape, ...ones.slice(1)] : info.shape;
+  const block = shape.map((size, dim) => size / (grid[dim] ?? 0));
+  if (grid.length === shape.length && block.every(Number.isInteger)) return { part, grid, block };
+  throw new UserError(
+    `${got}, want one scale, one per row, or one per block of equal size. ` +
+      'For other blocks want quantization_config.weight_block_size, [rows, cols], in config.json.',
+  );
 }
 
-/** A scale for each element of a matrix: one for all, for each row, or for each block of equal size. */
-function blocks(scale: Tensor, shape: readonly number[]): Tensor {
-  if (scale.size === 1) return scale.reshape(shape.map(() => 1)).expand(shape);
-  let spread = scale.rank === 1 ? scale.reshape([-1, ...shape.slice(1).map(() => 1)]) : scale;
+/** `quantization_config.weight_block_size` of config.json: [rows, cols] that share a scale. The last may be cut short. */
+function weightBlockSize({ name, config }: Checkpoint): number[] | undefined {
+  const quantization = config?.quantization_config;
+  const sizes = isObject(quantization) ? quantization.weight_block_size : undefined;
+  if (sizes === undefined || sizes === null) return undefined;
+  if (Array.isArray(sizes) && sizes.length === 2 && sizes.every((n) => Number.isSafeInteger(n) && n > 0)) return sizes;
+  throw new UserError(
+    `[${name}] config.json, weight_block_size: got ${JSON.stringify(sizes)}, want two positive integers, [rows, cols]`,
+  );
+}
+
+/** A grid of scales so that it multiplies rows first..last of a tensor; one scale along a dimension stays one. */
+function spread(
+  scale: Tensor,
+  shape: readonly number[],
+  block: readonly number[],
+  first: number,
+  last: number,
+): Tensor {
+  let result = scale;
   shape.forEach((size, dim) => {
-    const block = Math.ceil(size / spread.shape[dim]!);
-    const places = arange(size, 'f32').add(0.5).div(block).floor().to('i32'); // half a step from any rounding
-    spread = spread.index_select(dim, places);
+    if (scale.shape[dim] === 1) return;
+    const places = arange(size, 'f32').add(0.5).div(block[dim]!).floor().to('i32'); // half a step from any rounding
+    result = result.index_select(dim, dim === 0 ? places.slice(0, first, last) : places);
   });
-  return spread;
+  return result;
 }
 
 /** A range of a file as a tensor. Plain copies are written as they come; other formats are converted on the device. */
@@ -131,8 +186,7 @@ async function stream(
   { info, source, begin, end }: CheckpointTensor & { begin: number; end: number },
   shape: readonly number[],
   dtype: 'f32' | 'f16',
-  device: Device,
-  onBytes: (bytes: number) => void,
+  { device, room, onBytes }: Flow,
 ): Promise<Tensor> {
   if (!(info.dtype in FLOAT_FORMATS)) {
     throw new UserError(
@@ -145,7 +199,9 @@ async function stream(
   const storage = new DeviceStorage(device, device.pool.acquire(result.nbytes));
   try {
     for (let at = begin; at < end; at += PIECE) {
-      const bytes = await source.read(at, Math.min(PIECE, end - at));
+      const length = Math.min(PIECE, end - at);
+      await room(length);
+      const bytes = await source.read(at, length);
       const words = new Uint32Array(Math.ceil(bytes.byteLength / 4)); // a file aligns nothing
       new Uint8Array(words.buffer).set(bytes);
       const offset = ((at - begin) / size) * (dtype === 'f16' ? 2 : 4);
@@ -156,7 +212,6 @@ async function stream(
         await run([piece], device);
         device.copy((piece.storage as DeviceStorage).buffer, storage.buffer, offset, piece.nbytes);
       }
-      if (end - at > PIECE) await device.idle(); // what was written is copied by the driver until then
       onBytes(bytes.byteLength);
     }
   } catch (error) {

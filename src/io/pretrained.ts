@@ -35,9 +35,11 @@ export function pretrained<M extends object>(name: string, build: (w: Weights, c
       from: string | Folder | Blob | readonly Blob[],
       options: FromPretrained = {},
     ): Promise<Pretrained<M>> {
+      checkDtype(options.dtype);
+      const device = options.device !== undefined ? Device.from(options.device) : undefined;
       const checkpoint = await openCheckpoint(from, options);
       try {
-        return await load(name, build, checkpoint, options);
+        return await load(name, build, checkpoint, { ...options, device });
       } finally {
         await checkpoint.close();
       }
@@ -49,18 +51,17 @@ async function load<M extends object>(
   name: string,
   build: (w: Weights, config: Config) => M,
   checkpoint: Checkpoint,
-  options: FromPretrained,
+  options: FromPretrained & { device: Device | undefined },
 ): Promise<Pretrained<M>> {
   const view = await viewCheckpoint(checkpoint);
   const { config } = view;
   if (!config) throw new UserError(`[${name}] ${checkpoint.name} has no config.json: want it beside the weights`);
   const weights = new Weights(view.views, options.dtype ?? 'f32');
   const model = describe(checkpoint.name, () => build(weights, config));
-  const unused = checkFit(checkpoint.name, weights.requests, {
-    ...view,
-    unexpected: [...view.unexpected, ...checkpoint.unexpected],
-  });
-  const device = await deviceFor(options.device);
+  const known = { ...view, unexpected: [...view.unexpected, ...checkpoint.unexpected] };
+  const kind = typeof config.model_type === 'string' ? `model_type ${config.model_type}, loaded as ${name}` : undefined;
+  const unused = checkFit(checkpoint.name, weights.requests, known, kind);
+  const device = options.device ?? (await defaultDevice());
   await loadAll(checkpoint, weights.requests, view.views, device, options);
   const dispose = () => {
     for (const t of weights.requests.wanted.values()) t.dispose();
@@ -78,12 +79,8 @@ function describe<M>(where: string, build: () => M): M {
   }
 }
 
-const wrapped = new WeakMap<GPUDevice, Device>();
-
-async function deviceFor(device: Device | GPUDevice | undefined): Promise<Device> {
-  if (!device) return defaultDevice();
-  if (device instanceof Device) return device;
-  const known = wrapped.get(device) ?? Device.from(device);
-  wrapped.set(device, known);
-  return known;
+function checkDtype(dtype: unknown): void {
+  if (dtype === undefined || dtype === 'f32' || dtype === 'f16') return;
+  const got = typeof dtype === 'string' ? `'${dtype}'` : String(dtype);
+  throw new UserError(`[from_pretrained] dtype: got ${got}, want 'f32' or 'f16'`);
 }

@@ -13,7 +13,10 @@ const argmaxRows = op(
   ([x]) => ({ shape: x!.shape.slice(0, -1), dtype: 'i32' }),
 );
 
-/** Index of the largest element along a dimension, the first of equals; of the flattened tensor without one. */
+/**
+ * Index of the largest element along a dimension, the first of equals; of the flattened tensor without one. Integers are
+ * compared as f32: told apart up to 2^24.
+ */
 export function argmax(x: Tensor, dim?: number, keepdim = false): Tensor {
   const source = (dim === undefined ? x.flatten() : x).to('f32');
   const d = axis('argmax', dim ?? 0, source.rank);

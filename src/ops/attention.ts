@@ -2,7 +2,7 @@
 import type { Tensor } from '../tensor/tensor.ts';
 import { arange } from './elementwise.ts';
 
-export const MASKED = -3.4028234663852886e38; // the lowest f32: exp of anything minus it is 0, and it is never NaN
+const MASKED = -3.4028234663852886e38; // the lowest f32: exp of anything minus it is 0, and it is never NaN
 
 export type AttentionOptions = {
   /** bool (true: may look) or a float to add, broadcast to [..., L, S]. */
@@ -22,6 +22,11 @@ export function scaled_dot_product_attention(
 ): Tensor {
   let scores = q.matmul(k.transpose(-2, -1), 'f32').mul(scale); // [..., L, S]
   if (attn_mask) {
+    if (attn_mask.dtype === 'i32' || attn_mask.dtype === 'u32') {
+      throw new TypeError(
+        `[scaled_dot_product_attention] attn_mask: got ${attn_mask.dtype}, want bool or a float; call .ne(0)`,
+      );
+    }
     scores = attn_mask.dtype === 'bool' ? attn_mask.where(scores, MASKED) : scores.add(attn_mask).maximum(MASKED);
   }
   if (is_causal) {

@@ -1,12 +1,12 @@
 // Floats from the bits of a file.
 import bitsShader from '../../shaders/bits.wgsl';
-import { kernel } from '../exec/kernel.ts';
+import { constOf, kernel } from '../exec/kernel.ts';
 import { op } from '../tensor/op.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 const run = kernel(bitsShader);
-const WG = 64;
+const WG = constOf(bitsShader, 'WG');
 
 /** Formats of floats in files, by their safetensors names. */
 export const FLOAT_FORMATS = {

@@ -1,6 +1,6 @@
 // Putting tensors side by side; padding is that with constants.
 import concatShader from '../../shaders/concat.wgsl';
-import { type Dispatch, kernel } from '../exec/kernel.ts';
+import { constOf, type Dispatch, kernel } from '../exec/kernel.ts';
 import { promote } from '../tensor/dtype.ts';
 import { type Backward, type Op, op } from '../tensor/op.ts';
 import { axis, numel, type Shape, show } from '../tensor/shape.ts';
@@ -8,7 +8,7 @@ import { Tensor } from '../tensor/tensor.ts';
 import { full, scalar } from './create.ts';
 
 const copyRows = kernel(concatShader);
-const WG = 64;
+const WG = constOf(concatShader, 'WG');
 
 /** One dispatch: `part` goes into `y` at `start` of dimension `dim`. */
 function place(part: Tensor, y: Tensor, dim: number, start: number | Tensor): Dispatch {
@@ -18,7 +18,8 @@ function place(part: Tensor, y: Tensor, dim: number, start: number | Tensor): Di
   const unit = inner % 4 === 0 || (block % 4 === 0 && total % 4 === 0 && start === 0) ? 4 : 1;
   const params = { n: part.size / unit, block: block / unit, total: total / unit, inner: inner / unit, start };
   const changes = { E: unit === 4 ? 'vec4u' : 'u32' };
-  return copyRows({ x: part, y }, { params, groups: Math.ceil(params.n / WG), changes });
+  const atMost = { start: y.shape[dim]! - part.shape[dim]! };
+  return copyRows({ x: part, y }, { params, atMost, groups: Math.ceil(params.n / WG), changes });
 }
 
 type Attrs = { dim: number; sizes: number[] };
@@ -127,8 +128,10 @@ export function overwrite(state: Tensor, value: Tensor, dim: number, start: numb
   const d = axis('overwrite', dim, state.rank);
   const fits =
     value.rank === state.rank && value.shape.every((n, i) => (i === d ? n <= state.shape[d]! : n === state.shape[i]));
+  if (state.base !== state) throw new RangeError('[overwrite] state: got a view, want the tensor itself, or its copy');
   const known = start instanceof Tensor ? start.base.scalar : start;
-  if (!fits || known === null || known < 0 || known + value.shape[d]! > state.shape[d]!) {
+  if (known === null) throw new TypeError('[overwrite] start: got a tensor of values, want a number or scalar(...)');
+  if (!fits || known < 0 || known + value.shape[d]! > state.shape[d]!) {
     throw new RangeError(
       `[overwrite] got ${show(value.shape)} at ${known} of dim ${d}, want it within ${show(state.shape)}`,
     );

@@ -1,13 +1,13 @@
 // Convolution as a matrix product: windows become columns, so that its order of summation is that of matmul.
 import unfoldShader from '../../shaders/unfold.wgsl';
-import { kernel } from '../exec/kernel.ts';
+import { constOf, kernel } from '../exec/kernel.ts';
 import { op } from '../tensor/op.ts';
 import { show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { matmul } from './matmul.ts';
 
 const run = kernel(unfoldShader);
-const WG = 64;
+const WG = constOf(unfoldShader, 'WG');
 
 type Pair = readonly [number, number];
 type Windows = { kernel: Pair; stride: Pair; padding: Pair; dilation: Pair };

@@ -1,7 +1,7 @@
 // Elementwise ops: each is one function of shaders/elementwise.wgsl. Operands broadcast; numbers are operands whose value
 // is a kernel parameter. Chains of them become one kernel (exec/fuse.ts).
 import elementwise from '../../shaders/elementwise.wgsl';
-import { type DType, isFloat, promote } from '../tensor/dtype.ts';
+import { checkDType, type DType, isFloat, promote } from '../tensor/dtype.ts';
 import { type Attrs, type Backward, type Op, op } from '../tensor/op.ts';
 import { broadcastShapes, isContiguous } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -22,8 +22,9 @@ const toU32 = map('to', 'to_u32', [], null);
 const toBool = map('to', 'to_bool', [], null);
 const CASTS = { f32: toF32, f16: toF32, i32: toI32, u32: toU32, bool: toBool };
 
-/** The same values in another type; floats are cut towards zero, as in PyTorch. */
+/** The same values in another type, itself if it is its own; floats are cut towards zero, as in PyTorch. */
 export function to(x: Tensor, dtype: DType): Tensor {
+  checkDType('to', dtype);
   return x.dtype === dtype ? x : CASTS[dtype]([x], { dtype, from: x.dtype });
 }
 
@@ -40,13 +41,24 @@ export function contiguous(x: Tensor): Tensor {
 /** In a register f32, f16 and bool are all floats. */
 const register = (dtype: DType) => (dtype === 'i32' || dtype === 'u32' ? dtype : 'f32');
 
+const LEAST = { i32: -(2 ** 31), u32: 0 };
+const fits = (v: number, dtype: 'i32' | 'u32') =>
+  Number.isInteger(v) && v >= LEAST[dtype] && v < LEAST[dtype] + 2 ** 32;
+
+/**
+ * How operands come to one type: `float`: integers become f32; `number`: booleans become i32, so that true + true is 2
+ * (in PyTorch it is true); `any`: booleans stay.
+ */
+type Kind = 'float' | 'number' | 'any';
+
 /** Operands in one type and shape; a number takes the type of the tensors, f32 where it would not fit. */
-function align(name: string, operands: readonly Operand[], float: boolean): { x: Tensor[]; dtype: DType } {
+function align(name: string, operands: readonly Operand[], kind: Kind): { x: Tensor[]; dtype: DType } {
   const tensors = operands.filter((o): o is Tensor => o instanceof Tensor);
+  const numbers = operands.filter((o) => typeof o === 'number');
   let dtype = tensors.map((t) => t.dtype).reduce(promote, 'bool' as DType);
-  const whole = operands.every((o) => o instanceof Tensor || Number.isInteger(o));
-  if (tensors.length === 0 || ((float || !whole) && !isFloat(dtype))) dtype = 'f32';
-  if (dtype === 'bool' && tensors.length < operands.length) dtype = 'i32';
+  if (dtype === 'bool' && (kind === 'number' || numbers.length > 0)) dtype = 'i32';
+  const exact = isFloat(dtype) || dtype === 'bool' || numbers.every((v) => fits(v, dtype as 'i32' | 'u32'));
+  if (tensors.length === 0 || !exact || (kind === 'float' && !isFloat(dtype))) dtype = 'f32';
   const x = operands.map((o) => {
     if (!(o instanceof Tensor)) return scalar(o, dtype === 'f16' ? 'f32' : dtype);
     return register(o.dtype) === register(dtype) ? o : to(o, dtype);
@@ -60,7 +72,8 @@ type Rule = { saves?: Op['saves']; backward: readonly (Backward | null)[] | null
 function unary(name: string, fn: string, { saves, backward }: Rule, float = true) {
   const node = map(name, fn, saves, backward);
   return (x: Tensor): Tensor => {
-    const { x: inputs, dtype } = align(name, [x], float);
+    const { x: inputs, dtype } = align(name, [x], float ? 'float' : 'number');
+    if (dtype === 'u32') throw new TypeError(`[${name}] x: got u32, want i32 or a float; call .to('i32')`);
     return node(inputs, { dtype });
   };
 }
@@ -68,14 +81,14 @@ function unary(name: string, fn: string, { saves, backward }: Rule, float = true
 function binary(name: string, fn: string, { saves, backward }: Rule, float = false) {
   const node = map(name, fn, saves, backward);
   return (a: Operand, b: Operand): Tensor => {
-    const { x, dtype } = align(name, [a, b], float);
+    const { x, dtype } = align(name, [a, b], float ? 'float' : 'number');
     return node(x, { dtype });
   };
 }
 
 function comparison(name: string) {
   const node = map(name, name, [], null, 'bool');
-  return (a: Operand, b: Operand): Tensor => node(align(name, [a, b], false).x);
+  return (a: Operand, b: Operand): Tensor => node(align(name, [a, b], 'any').x);
 }
 
 export const add = binary('add', 'add', { backward: [(dy) => dy, (dy) => dy] });
@@ -90,7 +103,7 @@ export const div = binary(
   { saves: [1, 'y'], backward: [(dy, { x }) => div(dy, x[1]!), (dy, { x, y }) => neg(div(mul(dy, y), x[1]!))] },
   true,
 );
-/** Where both are equal each gets half of the gradient. */
+/** NaN where either is; where both are equal each gets half of the gradient. */
 export const maximum = binary('maximum', 'maximum', {
   saves: [0, 1],
   backward: [(dy, { x }) => share(dy, gt(x[0]!, x[1]!), x), (dy, { x }) => share(dy, lt(x[0]!, x[1]!), x)],
@@ -116,7 +129,7 @@ const select = map(
 );
 /** a where the condition holds, b elsewhere. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
-  const { x, dtype } = align('where', [a, b], false);
+  const { x, dtype } = align('where', [a, b], 'any');
   const shape = broadcastShapes('where', condition.shape, x[0]!.shape);
   return select(
     [to(condition, 'bool'), ...x].map((t) => expand(t, shape)),

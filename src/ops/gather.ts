@@ -1,13 +1,15 @@
 // Elements by index.
 import gatherShader from '../../shaders/gather.wgsl';
-import { kernel } from '../exec/kernel.ts';
+import { constOf, kernel } from '../exec/kernel.ts';
 import { op } from '../tensor/op.ts';
 import { axis, numel, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { arange } from './elementwise.ts';
 
 const run = kernel(gatherShader);
-const WG = 64;
+const WG = constOf(gatherShader, 'WG');
+
+const QUAD = { f32: 'vec4f', f16: 'vec4f', bool: 'vec4f', i32: 'vec4i', u32: 'vec4u' };
 
 type Attrs = { dim: number; shape: readonly number[] };
 
@@ -16,15 +18,19 @@ const gatherNode = op<Attrs>(
   {
     name: 'gather',
     saves: [0, 1],
-    // scattered by a product with the one-hot rows of the index
+    // scattered by the one-hot rows of the index: a product where whole rows move
     backward: [
       (dy, { x, attrs: { dim } }) => {
         const size = x[0]!.shape[dim]!;
         const outer = numel(x[0]!.shape.slice(0, dim));
         const inner = numel(x[0]!.shape.slice(dim + 1));
         const spread = x[1]!.size === dy.size ? inner : 1;
+        if (spread === 1) {
+          const hot = x[1]!.reshape([outer, 1, -1]).eq(arange(size).unsqueeze(-1)).to('f32'); // [o, size, j]
+          return hot.matmul(dy.reshape([outer, -1, inner])).reshape(x[0]!.shape);
+        }
         const hit = x[1]!
-          .reshape([outer, -1, 1, spread])
+          .reshape([outer, -1, 1, inner])
           .eq(arange(size).reshape([size, 1]))
           .to('f32'); // [o, j, size, k]
         return hit
@@ -40,21 +46,33 @@ const gatherNode = op<Attrs>(
       const spread = index!.size === y.size ? inner : 1;
       const together = inner % 4 === 0 && spread === 1;
       const params = { n: y.size, size: x!.shape[dim]!, count, inner, spread };
-      const changes = { four: together ? 'together' : 'each' };
+      const changes = { four: together ? 'together' : 'each', T: QUAD[x!.dtype] };
       const aligned = together ? ['x', 'y'] : ['y'];
       return [run({ x: x!, index: index!, y }, { params, groups: Math.ceil(y.size / (4 * WG)), aligned, changes })];
     },
   },
-  (_, { shape }) => ({ shape, dtype: 'f32' }),
+  ([x], { shape }) => ({ shape, dtype: x!.dtype === 'f16' ? 'f32' : x!.dtype }),
 );
+
+/** Where element n of a view lies in its storage. */
+function placeOf({ shape, layout: { strides, offset } }: Tensor, n: number): number {
+  let place = offset;
+  for (let d = shape.length - 1, rest = n; d >= 0; rest = Math.floor(rest / shape[d]!), d--) {
+    place += (rest % shape[d]!) * strides[d]!;
+  }
+  return place;
+}
 
 /** Indices that are still on the host are checked there; a kernel takes those out of range to the nearest. */
 function checkIndex(name: string, index: Tensor, size: number): void {
   if (index.dtype !== 'i32' && index.dtype !== 'u32') {
     throw new TypeError(`[${name}] index: got ${index.dtype}, want i32 or u32`);
   }
-  const bad = index.base.host?.find((i) => i < 0 || i >= size);
-  if (bad !== undefined) throw new RangeError(`[${name}] index: got ${bad}, want 0..${size - 1}`);
+  const { host } = index.base;
+  for (let n = 0; host && n < index.size; n++) {
+    const i = host[placeOf(index, n)]!;
+    if (i < 0 || i >= size) throw new RangeError(`[${name}] index: got ${i}, want 0..${size - 1}`);
+  }
 }
 
 /** y[i, j, k] = x[i, index[i, j, k], k] for dim 1, and so on, as torch.gather; the other sizes are those of x. */
@@ -64,9 +82,7 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   if (index.rank !== x.rank || index.shape.some((n, i) => i !== d && n !== x.shape[i])) {
     throw new RangeError(`[gather] index: got ${show(index.shape)}, want the shape ${show(x.shape)} but for dim ${d}`);
   }
-  return gatherNode([x.to('f32').contiguous(), index.to('i32').contiguous()], { dim: d, shape: index.shape }).to(
-    x.dtype,
-  );
+  return gatherNode([x.contiguous(), index.to('i32').contiguous()], { dim: d, shape: index.shape }).to(x.dtype);
 }
 
 /** Rows of weight [V, D] by ids of any shape: [..., D], in f32 however the weight is stored. */
@@ -76,7 +92,7 @@ export function embedding(ids: Tensor, weight: Tensor): Tensor {
   return gatherNode([weight.contiguous(), ids.to('i32').contiguous()], {
     dim: 0,
     shape: [...ids.shape, weight.shape[1]!],
-  });
+  }).to('f32');
 }
 
 /** Elements of a dimension in the order of a list of indices. */
@@ -84,7 +100,7 @@ export function index_select(x: Tensor, dim: number, index: Tensor): Tensor {
   const d = axis('index_select', dim, x.rank);
   checkIndex('index_select', index, x.shape[d]!);
   if (index.rank !== 1) throw new RangeError(`[index_select] index: got ${show(index.shape)}, want one dimension`);
-  const front = x.to('f32').transpose(0, d).contiguous();
+  const front = x.transpose(0, d).contiguous();
   const shape = [index.shape[0]!, ...front.shape.slice(1)];
   return gatherNode([front, index.to('i32').contiguous()], { dim: 0, shape })
     .transpose(0, d)

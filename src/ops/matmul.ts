@@ -6,6 +6,7 @@ import { type DType, isFloat, promote } from '../tensor/dtype.ts';
 import { op } from '../tensor/op.ts';
 import { broadcastShapes, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { full } from './create.ts';
 
 const tiles = kernel(matmulShader);
 
@@ -99,14 +100,10 @@ export function matmul(a: Tensor, b: Tensor, dtype: DType = widest(a, b)): Tenso
   }
   const [m, k] = a.shape.slice(-2) as [number, number];
   const n = b.shape.at(-1)!;
-  if (k === 0)
-    return a
-      .mul(0)
-      .sum(-1, true)
-      .expand([...a.shape.slice(0, -1), n])
-      .to(dtype);
-  if (b.rank === 2 && a.rank > 2) return matmul(a.reshape([-1, k]), b, dtype).reshape([...a.shape.slice(0, -1), n]);
+  if (b.rank === 2 && a.rank > 2 && k > 0)
+    return matmul(a.reshape([-1, k]), b, dtype).reshape([...a.shape.slice(0, -1), n]);
   const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
+  if (k === 0) return full([...batch, m, n], 0, dtype);
   const float = (t: Tensor) => (t.dtype === 'f16' ? t : t.to('f32'));
   let x = float(a).expand([...batch, m, k]);
   let w = float(b).expand([...batch, k, n]);

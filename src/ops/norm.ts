@@ -3,7 +3,7 @@ import standardizeShader from '../../shaders/standardize.wgsl';
 import { kernel } from '../exec/kernel.ts';
 import { op } from '../tensor/op.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { overRows } from './row.ts';
+import { checkFloat, overRows } from './row.ts';
 
 const rows = kernel(standardizeShader);
 
@@ -33,6 +33,7 @@ const center = standardize('layer_norm', true);
 const uncentered = standardize('rms_norm', false);
 
 function checkRow(name: string, x: Tensor, parameters: readonly (Tensor | undefined)[]): void {
+  checkFloat(name, x);
   for (const t of parameters) {
     if (t && (t.rank !== 1 || t.shape[0] !== x.shape.at(-1))) {
       throw new RangeError(
@@ -57,5 +58,7 @@ export function rms_norm(x: Tensor, weight?: Tensor, eps = 1e-6): Tensor {
   return (weight ? y.mul(weight) : y).to(x.dtype);
 }
 /** x / max(length, eps) along a dimension, as torch.nn.functional.normalize. */
-export const normalize = (x: Tensor, dim = -1, eps = 1e-12): Tensor =>
-  x.div(x.square().sum(dim, true).sqrt().maximum(eps));
+export function normalize(x: Tensor, dim = -1, eps = 1e-12): Tensor {
+  checkFloat('normalize', x);
+  return x.div(x.square().sum(dim, true).sqrt().maximum(eps));
+}

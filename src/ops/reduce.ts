@@ -1,15 +1,15 @@
 // Sums and extremes along dimensions.
 import reduceShader from '../../shaders/reduce.wgsl';
-import { kernel } from '../exec/kernel.ts';
+import { constOf, kernel } from '../exec/kernel.ts';
 import { type DType, isFloat } from '../tensor/dtype.ts';
-import { type Op, op } from '../tensor/op.ts';
+import { type Backward, type Op, op } from '../tensor/op.ts';
 import { axis, numel, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { full } from './create.ts';
 import { rowThreads } from './row.ts';
 
 const reduceRows = kernel(reduceShader);
-const SEGMENT = 4096; // elements that one thread reduces; part of the canonical order
+const SEGMENT = constOf(reduceShader, 'SEGMENT'); // elements that one thread reduces; part of the canonical order
 
 /** A reduction of each segment of the rows of a contiguous [rows, cols]: [rows, segments]. */
 const reduction = (name: string, changes: Record<string, string>, saves: Op['saves'], backward: Op['backward']) =>
@@ -40,20 +40,27 @@ const spread = (dy: Tensor, like: Tensor) => {
 };
 
 const sumRows = reduction('sum', {}, [0], [(dy, { x }) => spread(dy, x[0]!)]);
-/** Elements equal to the extreme share its gradient evenly, as in torch.amax. */
-const extreme = (name: string, meet: string) =>
-  reduction(
-    name,
-    { meet, start: 'start_any' },
-    [0, 'y'],
-    [
-      (dy, { x, y }) => {
-        const hit = x[0]!.eq(spread(y, x[0]!)).to('f32');
-        const count = sumRows([hit]);
-        return hit.mul(spread(dy.div(count), x[0]!));
-      },
-    ],
-  );
+/** Elements equal to the extreme, which has one column, share its gradient evenly, as in torch.amax. */
+const share =
+  (input: number): Backward =>
+  (dy, { x, y }) => {
+    const hit = x[input]!.eq(y).to('f32');
+    return hit.mul(dy.div(hit.sum(1, true)));
+  };
+/** Extremes of rows. Of long ones the last step also has the rows as an input, and gives all of the gradient to them. */
+function extreme(name: string, meet: string): (rows: Tensor) => Tensor {
+  const changes = { meet, start: 'start_any' };
+  const none: Backward = (_, { x }) => x[0]!.zeros_like();
+  const once = reduction(name, changes, [0, 'y'], [share(0)]);
+  const part = reduction(name, changes, [0], [none]);
+  const last = reduction(name, changes, [0, 1, 'y'], [none, share(1)]);
+  return (rows) => {
+    if (rows.shape[1]! <= SEGMENT) return once([rows]);
+    let parts = rows;
+    while (parts.shape[1]! > SEGMENT) parts = part([parts]);
+    return last([parts, rows]);
+  };
+}
 const maxRows = extreme('max', 'meet_max');
 const minRows = extreme('min', 'meet_min');
 
@@ -98,11 +105,11 @@ export function mean(x: Tensor, dim?: Dims, keepdim = false): Tensor {
   const y = sum(x.to(isFloat(x.dtype) ? x.dtype : 'f32'), dim, keepdim);
   return y.div(x.size / y.size);
 }
-/** Largest element along some dimensions, or of all. NaN is not looked for. */
+/** Largest element along some dimensions, or of all. NaN is not looked for; integers are exact up to 2^24. */
 export function max(x: Tensor, dim?: Dims, keepdim = false): Tensor {
-  return along('max', x.to('f32'), dim, keepdim, (rows) => maxRows([rows])).to(x.dtype);
+  return along('max', x.to('f32'), dim, keepdim, maxRows).to(x.dtype);
 }
-/** Smallest element along some dimensions, or of all. NaN is not looked for. */
+/** Smallest element along some dimensions, or of all. NaN is not looked for; integers are exact up to 2^24. */
 export function min(x: Tensor, dim?: Dims, keepdim = false): Tensor {
-  return along('min', x.to('f32'), dim, keepdim, (rows) => minRows([rows])).to(x.dtype);
+  return along('min', x.to('f32'), dim, keepdim, minRows).to(x.dtype);
 }

@@ -2,6 +2,7 @@
 import type { Dispatch, kernel } from '../exec/kernel.ts';
 import type { Capabilities } from '../gpu/device.ts';
 import type { Specialisation } from '../gpu/shader.ts';
+import { isFloat } from '../tensor/dtype.ts';
 import { axis } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -25,8 +26,13 @@ export function overRows(
   );
 }
 
+export function checkFloat(name: string, x: Tensor): void {
+  if (!isFloat(x.dtype)) throw new TypeError(`[${name}] x: got ${x.dtype}, want f32 or f16; call .to('f32')`);
+}
+
 /** Applies a function of contiguous rows along `dim`. */
 export function alongRows(name: string, x: Tensor, dim: number, f: (rows: Tensor) => Tensor): Tensor {
+  checkFloat(name, x);
   const d = axis(name, dim, x.rank);
   const last = x.rank - 1;
   return d === last ? f(x.contiguous()) : f(x.transpose(d, last).contiguous()).transpose(d, last);

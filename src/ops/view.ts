@@ -2,6 +2,7 @@
 import { type Attrs, type Backward, op } from '../tensor/op.ts';
 import { axis, broadcastShapes, type Layout, numel, type Shape, show, viewAs } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { unslice } from './concat.ts';
 
 type Lay = { shape: Shape; layout: Layout };
 
@@ -21,7 +22,10 @@ const reshapeNode = view<{ shape: Shape }>(
 export function reshape(x: Tensor, shape: Shape): Tensor {
   const known = shape.reduce((n, d) => (d === -1 ? n : n * d), 1);
   const full = shape.map((d) => (d === -1 ? x.size / known : d));
-  const wrong = numel(full) !== x.size || shape.filter((d) => d === -1).length > 1 || !full.every(Number.isInteger);
+  const wrong =
+    numel(full) !== x.size ||
+    shape.filter((d) => d === -1).length > 1 ||
+    !full.every((d) => Number.isInteger(d) && d >= 0);
   if (wrong) throw new RangeError(`[reshape] shape: got ${show(shape)} for ${x.size} elements of ${show(x.shape)}`);
   if (show(full) === show(x.shape)) return x;
   const source = viewAs(x.shape, x.layout, full) ? x : x.contiguous();
@@ -90,13 +94,17 @@ const sliceNode = view<{ dim: number; start: number; end: number; step: number }
       offset: x.layout.offset + start * x.layout.strides[dim]!,
     },
   }),
-  (dy, { attrs: { dim, start, step, from } }) => dy.unslice(dim, start, step, from[dim]),
+  (dy, { attrs: { dim, start, step, from } }) => unslice(dy, dim, start, step, from[dim]),
 );
 /** Elements start, start + step, ... before end along a dimension; negative bounds count from the end. */
 export function slice(x: Tensor, dim: number, start = 0, end = Number.POSITIVE_INFINITY, step = 1): Tensor {
   const d = axis('slice', dim, x.rank);
   const size = x.shape[d]!;
   if (!Number.isInteger(step) || step < 1) throw new RangeError(`[slice] step: got ${step}, want a positive integer`);
+  for (const v of [start, end]) {
+    if (!Number.isInteger(v) && v !== Number.POSITIVE_INFINITY)
+      throw new RangeError(`[slice] bounds: got ${v}, want integers`);
+  }
   const bound = (v: number) => Math.min(size, Math.max(0, v < 0 ? v + size : v));
   const [from, to] = [bound(start), bound(end)];
   if (from === 0 && to === size && step === 1) return x;

@@ -1,4 +1,4 @@
-// Every op whose first argument is a tensor is also a method: x.softmax(-1). ops/index.ts attaches them, this types them.
+// The ops of ops/methods.ts are methods too: x.softmax(-1). ops/index.ts attaches them, this types them.
 import type * as methods from '../ops/methods.ts';
 
 type Methods<T> = {

@@ -22,6 +22,10 @@ function between(loss: Tensor, wanted: ReadonlySet<Tensor>) {
     leads.set(t, inside || wanted.has(t));
     if (inside) order.push(t);
   }
+  const lost =
+    [...wanted].some((x) => !leads.has(x)) && [...leads.keys()].find((t) => t.base.computed && !wanted.has(t));
+  if (lost)
+    throw new Error(`[grad] ${lost} was computed and has forgotten its parents: call grad before data() or realize()`);
   return { order, leads: (x: Tensor) => leads.get(x) === true };
 }
 
@@ -44,7 +48,7 @@ function saved(t: Tensor): Saved {
 
 /**
  * d loss / d x for each wanted x, of its shape; zeros where loss does not depend on it. `loss` has one element. What
- * was computed before (`data()`, `realize()`) has forgotten its parents: ask for gradients first.
+ * was computed before (`data()`, `realize()`) has forgotten its parents: ask for gradients first. Throws where that hides one.
  */
 export function grad(loss: Tensor, wanted: readonly Tensor[]): Tensor[] {
   if (loss.size !== 1) throw new RangeError(`[grad] loss: got shape ${show(loss.shape)}, want one element`);

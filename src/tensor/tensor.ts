@@ -47,6 +47,8 @@ export class Tensor {
   host: TypedArray | null;
   /** The value of a 0-d leaf that goes into kernels as a parameter: never part of a plan's key. */
   readonly scalar: number | null;
+  /** Whether an op made its values; the parents are then forgotten. */
+  computed = false;
   /** Set on a base once its values are on a device. */
   storage: Storage | null = null;
 
@@ -103,7 +105,10 @@ export class Tensor {
     return this;
   }
 
-  /** Gives the storage back, that of its views too. Using any of them afterwards throws. */
+  /**
+   * Gives the storage back, that of its views too: using any of them afterwards throws. A tensor that has none yet is left
+   * alone, so that what was recorded with it still runs.
+   */
   dispose(): void {
     this.base.storage?.dispose();
   }
@@ -117,9 +122,3 @@ export class Tensor {
   }
 }
 export interface Tensor extends Fluent {}
-
-/** Computes several tensors in one plan. */
-export async function run(tensors: readonly Tensor[]): Promise<void> {
-  if (!runtime) throw new Error('[tensor] run: import the engine from its index, which attaches the runtime');
-  await runtime.run(tensors);
-}

@@ -3,8 +3,11 @@ import { run, type Tensor, tensor } from '../../src/index.ts';
 import type { DType } from '../../src/tensor/dtype.ts';
 import { at, casts, expand, type Nd, nd, permute, type Shape } from '../reference.ts';
 
-/** |got - want| <= each |want| + all max |want| + abs. `from`: where these numbers come from. */
-export type Tolerance = { each?: number; all?: number; abs?: number; from: string };
+/**
+ * |got - want| <= each |want| + all max |want| + abs. `from`: where these numbers come from. `halves`: how many values on
+ * the way are rounded to f16 where the result is f16.
+ */
+export type Tolerance = { each?: number; all?: number; abs?: number; halves?: number; from: string };
 export type Output = { name: string; got: Tensor; want: Nd; tolerance: Tolerance };
 export type Case = { group: string; name: string; outputs(): Output[] | Promise<Output[]> };
 

@@ -23,11 +23,11 @@ export function check(
   data: TypedArray,
   dtype: DType,
   want: Nd,
-  { each = 0, all = 0, abs = 0, from }: Output['tolerance'],
+  { each = 0, all = 0, abs = 0, halves = 0, from }: Output['tolerance'],
 ) {
   const isHalf = dtype === 'f16';
   const scale = want.data.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
-  const floor = all * scale + abs + (isHalf ? F16_TINY : 0);
+  const floor = all * scale + abs + (isHalf ? F16_TINY + halves * F16_ULP * scale : 0);
   const wrong = { max_abs: null, why: '' };
   if (data.length !== want.data.length) return { ...wrong, why: `got ${data.length} values, want ${want.data.length}` };
   if (scale === 0) return { ...wrong, why: 'the oracle is all zero and would hide what is multiplied by it' };

@@ -5,7 +5,7 @@ import { type Comparison, compare, largestDifferences, type Run, tableText } fro
 import { runAll } from './runs.ts';
 import type { Options, Result } from './suite.ts';
 
-const full = !!process.env.TESSERA_FULL;
+const full = process.env.MODE === 'full';
 const HOUR = 3_600_000;
 
 afterAll(closeBrowsers);

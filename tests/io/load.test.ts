@@ -1,13 +1,14 @@
 // From bytes of a file to tensors on the device: every stored type, layouts, what does not fit, and nothing left behind.
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { Device } from '../../src/gpu/device.ts';
 import { defaultDevice, type Tensor, trim } from '../../src/index.ts';
-import { pretrained } from '../../src/io/pretrained.ts';
+import { type FromPretrained, pretrained } from '../../src/io/pretrained.ts';
 import { type StoredDtype, type StoredTensor, writeSafetensors } from '../../src/io/safetensors.ts';
 import { memoryFolder } from '../../src/io/source.ts';
 
-const folder = (tensors: Record<string, StoredTensor>) =>
+const folder = (tensors: Record<string, StoredTensor>, config: object = { model_type: 'tiny' }) =>
   memoryFolder([
-    ['config.json', '{"model_type": "tiny"}'],
+    ['config.json', JSON.stringify(config)],
     ['model.safetensors', writeSafetensors(Object.entries(tensors))],
   ]);
 
@@ -17,8 +18,12 @@ const named = (shapes: Record<string, number[]>) =>
     Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, w.get(name, shape)])),
   );
 
-async function load(tensors: Record<string, StoredTensor>, shapes: Record<string, number[]>, dtype?: 'f32' | 'f16') {
-  const model = (await named(shapes).from_pretrained(folder(tensors), { dtype })) as unknown as Record<
+async function load(
+  tensors: Record<string, StoredTensor>,
+  shapes: Record<string, number[]>,
+  { config, ...options }: FromPretrained & { config?: object } = {},
+) {
+  const model = (await named(shapes).from_pretrained(folder(tensors, config), options)) as unknown as Record<
     string,
     Tensor
   > & {
@@ -64,31 +69,131 @@ test.each(formats)('%s', async (dtype, data, value, n) => {
   }
 });
 
-test('fp8 with its scale', async () => {
+/** An fp8 weight of ones with scales 1, 2, 3, ... */
+const fp8 = (shape: number[], scaleShape: number[]): Record<string, StoredTensor> => {
+  const [n, scales] = [shape, scaleShape].map((s) => s.reduce((a, b) => a * b, 1)) as [number, number];
+  return {
+    'a.weight': { dtype: 'F8_E4M3', shape, data: new Uint8Array(n).fill(0x38) },
+    'a.weight_scale_inv': { dtype: 'F32', shape: scaleShape, data: Float32Array.from(codes(scales), (i) => i + 1) },
+  };
+};
+const inBlocks = (weight_block_size: unknown) => ({ quantization_config: { quant_method: 'fp8', weight_block_size } });
+
+test('fp8: every code', async () => {
   const finite = codes(256).filter((c) => (c & 127) !== 127);
-  const e4m3 = Uint8Array.from(finite);
-  const shape = [2, 127];
-  const scales: [number[], number[], (row: number, col: number) => number][] = [
-    [[], [0.5], () => 0.5],
-    [[2], [0.5, 2], (row) => [0.5, 2][row]!],
-    [[2, 1], [0.5, 2], (row) => [0.5, 2][row]!],
-    [[1, 2], [3, 4], (_, col) => (col < 64 ? 3 : 4)],
-  ];
-  for (const [scaleShape, scale, at] of scales) {
-    const { values, unused } = await load(
-      {
-        'a.weight': { dtype: 'F8_E4M3', shape, data: e4m3 },
-        'a.weight_scale_inv': { dtype: 'F32', shape: scaleShape, data: Float32Array.from(scale) },
-      },
-      { 'a.weight': shape },
-    );
-    const want = finite.map((c, i) => small(c, 4, 3) * at(Math.floor(i / 127), i % 127));
-    expect([...values['a.weight']!]).toEqual(want);
-    expect(unused).toEqual([]);
-  }
+  const weight = { dtype: 'F8_E4M3', shape: [2, 127], data: Uint8Array.from(finite) } as const;
+  const scale = { dtype: 'F32', shape: [2], data: Float32Array.of(0.5, 2) } as const;
+  const { values, unused } = await load({ 'a.weight': weight, 'a.weight_scale': scale }, { 'a.weight': [2, 127] });
+  expect([...values['a.weight']!]).toEqual(finite.map((c, i) => small(c, 4, 3) * (i < 127 ? 0.5 : 2)));
+  expect(unused).toEqual([]);
+});
+
+const scales: [string, number[], number[], unknown, (row: number, col: number) => number][] = [
+  ['one for all', [3, 4], [], null, () => 1],
+  ['one for all, whatever the blocks', [3, 4], [1], [2, 2], () => 1],
+  ['one per row', [3, 4], [3], null, (row) => row + 1],
+  ['one per row, as a column', [3, 4], [3, 1], undefined, (row) => row + 1],
+  ['one per column', [3, 4], [1, 4], undefined, (_, col) => col + 1],
+  ['equal blocks', [4, 6], [2, 3], undefined, (row, col) => Math.floor(row / 2) * 3 + Math.floor(col / 2) + 1],
+  [
+    'blocks of 128, the last of each dimension cut short',
+    [136, 200],
+    [2, 2],
+    [128, 128],
+    (row, col) => (row < 128 ? 0 : 2) + (col < 128 ? 1 : 2),
+  ],
+  ['blocks larger than the weight', [3, 4], [1, 1], [128, 128], () => 1],
+];
+test.each(scales)('fp8 scales: %s', async (_, shape, scaleShape, block, at) => {
+  const { values } = await load(fp8(shape, scaleShape), { 'a.weight': shape }, { config: inBlocks(block) });
+  const want = Float32Array.from(values['a.weight']!, (_, i) => at(Math.floor(i / shape[1]!), i % shape[1]!));
+  expect(values['a.weight']).toEqual(want);
+});
+
+const equal =
+  'want one scale, one per row, or one per block of equal size. For other blocks want ' +
+  'quantization_config.weight_block_size, [rows, cols], in config.json.';
+const refused: [number[], number[], unknown, string][] = [
+  [[200, 4], [3, 1], null, `a.weight_scale_inv for [200, 4]: got shape [3, 1], ${equal}`],
+  [[2, 4], [2, 2, 2], null, `got shape [2, 2, 2], ${equal}`],
+  [[2, 4], [0], null, `got shape [0], ${equal}`],
+  [[4], [2, 2], [2, 2], `got shape [2, 2], ${equal}`],
+  [
+    [200, 4],
+    [3, 1],
+    [128, 128],
+    'got shape [3, 1], want [2, 1] by the weight_block_size [128, 128] of config.json, or one',
+  ],
+  [[2, 4], [2], [2, 2], 'got shape [2], want [1, 2] by'],
+  [[2, 4], [1, 2], [2], 'config.json, weight_block_size: got [2], want two positive integers, [rows, cols]'],
+  [[2, 4], [1, 2], [0, 2], 'weight_block_size: got [0,2], want two'],
+];
+test.each(refused)('fp8 %j with scales %j in blocks %j', async (shape, scaleShape, block, message) => {
+  const before = await live();
+  const loading = load(fp8(shape, scaleShape), { 'a.weight': shape }, { config: inBlocks(block) });
+  await expect(loading).rejects.toMatchObject({ name: 'UserError', message: expect.stringContaining(message) });
+  expect(await live()).toBe(before);
+});
+
+test('fp8 without a scale', async () => {
   const before = await live();
   const alone = load({ a: { dtype: 'F8_E5M2', shape: [4], data: Uint8Array.of(1, 2, 3, 4) } }, { a: [4] });
   await expect(alone).rejects.toThrow('a is fp8: want a_scale or a_scale_inv beside it');
+  expect(await live()).toBe(before);
+});
+
+test('an error after the bytes came: they and their scales are given back', async () => {
+  const before = await live();
+  const { pool } = await defaultDevice();
+  let acquire: { mockRestore(): void } | undefined;
+  const progress_callback: FromPretrained['progress_callback'] = ({ status }) => {
+    if (status !== 'progress') return;
+    acquire = vi.spyOn(pool, 'acquire').mockImplementation(() => {
+      throw new RangeError('no memory');
+    });
+  };
+  try {
+    const loading = load(fp8([5, 7], [5]), { 'a.weight': [5, 7] }, { progress_callback });
+    await expect(loading).rejects.toThrow('no memory');
+  } finally {
+    acquire?.mockRestore();
+  }
+  expect(await live()).toBe(before);
+});
+
+/** Names by which openai/CLIP is known, with a text_projection: [width, embed] there, [embed, width] in transformers. */
+function openai(text_projection: StoredTensor): Record<string, StoredTensor> {
+  const f32 = (...shape: number[]) =>
+    ({ dtype: 'F32', shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) }) as const;
+  return {
+    'visual.conv1.weight': f32(64, 3, 2, 2),
+    'visual.positional_embedding': f32(5, 64),
+    'token_embedding.weight': f32(3, 2),
+    positional_embedding: f32(4, 2),
+    input_resolution: f32(),
+    text_projection,
+  };
+}
+const transposed: [string, number[], StoredDtype, 'f32' | 'f16'][] = [
+  ['a matrix', [3, 2], 'F32', 'f32'],
+  ['a column', [3, 1], 'F32', 'f32'],
+  ['a row', [1, 3], 'F32', 'f32'],
+  ['a row as f16', [1, 3], 'F32', 'f16'],
+  ['a scaled column', [3, 1], 'F8_E4M3', 'f32'],
+  ['a scaled row as f16', [1, 3], 'F8_E4M3', 'f16'],
+];
+test.each(transposed)('transposed: %s', async (_, shape, stored, dtype) => {
+  const before = await live();
+  const [rows, cols] = shape as [number, number];
+  const bits = Uint8Array.from(codes(rows * cols), (i) => 0x38 + i); // 1, 1.125, 1.25, ...
+  const value = Float32Array.from(bits, (c) => small(c, 4, 3));
+  const weight = { dtype: stored, shape, data: stored === 'F32' ? value : bits } as StoredTensor;
+  const scale = { dtype: 'F32', shape: [], data: Float32Array.of(2) } as const;
+  const tensors = { ...openai(weight), ...(stored !== 'F32' && { text_projection_scale: scale }) };
+  const { values } = await load(tensors, { 'text_projection.weight': [cols, rows] }, { dtype });
+  const factor = stored === 'F32' ? 1 : 2;
+  const want = codes(rows * cols).map((i) => factor * value[(i % rows) * cols + Math.floor(i / rows)]!);
+  expect([...values['text_projection.weight']!]).toEqual(want);
   expect(await live()).toBe(before);
 });
 
@@ -97,8 +202,39 @@ test('kept as f16, and in more than one piece', async () => {
   const data = Float32Array.from({ length: n }, (_, i) => (i % 2039) / 2048);
   const full = await load({ a: { dtype: 'F32', shape: [n], data } }, { a: [n] });
   expect(full.values.a!.every((v, i) => v === data[i])).toBe(true);
-  const half = await load({ a: { dtype: 'F32', shape: [n], data } }, { a: [n] }, 'f16');
+  const half = await load({ a: { dtype: 'F32', shape: [n], data } }, { a: [n] }, { dtype: 'f16' });
   expect(half.values.a!.every((v, i) => v === data[i])).toBe(true); // 11 bits suffice for each
+});
+
+test('many small tensors: no more than one piece waits to be copied', async () => {
+  const device = await defaultDevice();
+  const MiB = 1 << 20;
+  const names = codes(20).map((i) => `t${i}`);
+  const tensors = names.map((name, i) => {
+    const data = i % 2 ? new Float32Array(MiB / 4).fill(i) : new Uint16Array(MiB / 2).fill(0x3f80);
+    return [name, { dtype: i % 2 ? 'F32' : 'BF16', shape: [data.length], data }] as [string, StoredTensor];
+  });
+  let flying = 0;
+  let most = 0;
+  const { write, idle } = device;
+  const writes = vi.spyOn(device, 'write').mockImplementation((buffer, at, bytes) => {
+    if (bytes.byteLength >= MiB) flying += bytes.byteLength; // a piece, no parameters of kernels
+    most = Math.max(most, flying);
+    write.call(device, buffer, at, bytes);
+  });
+  const waits = vi.spyOn(device, 'idle').mockImplementation(async () => {
+    await idle.call(device);
+    flying = 0;
+  });
+  try {
+    const shapes = Object.fromEntries(tensors.map(([name, { shape }]) => [name, [...shape]]));
+    const model = await named(shapes).from_pretrained(folder(Object.fromEntries(tensors)));
+    model.dispose();
+  } finally {
+    writes.mockRestore();
+    waits.mockRestore();
+  }
+  expect(most).toBe(8 * MiB);
 });
 
 test('scalars, empty tensors, and names that JavaScript knows', async () => {
@@ -115,7 +251,7 @@ test('what does not fit is told at once, and nothing stays on the device', async
   const loading = load({ a: f32([2]), b: f32([3, 2]), c: f32([1]) }, { a: [2], b: [2, 3], d: [4], e: [5] });
   await expect(loading).rejects.toThrow(
     '[memory] the checkpoint does not fit its config: 2 missing: d; e | 1 of another shape: b: got [3, 2], want [2, 3] | ' +
-      "1 not used: c. Is it another model's, or incomplete?",
+      "1 not used: c. Is it another model's (model_type tiny, loaded as Named), or incomplete?",
   );
   const ints = load({ a: f32([2]), i: { dtype: 'I32', shape: [1], data: Int32Array.of(1) } }, { a: [2], i: [1] });
   await expect(ints).rejects.toThrow('i is I32: want one of F32, F16, BF16, F8_E4M3, F8_E5M2');
@@ -140,4 +276,45 @@ test('abort and progress', async () => {
   });
   await expect(stopped).rejects.toThrow('aborted');
   expect(await live()).toBe(before);
+});
+
+test('options that are wrong are told before anything is read', async () => {
+  const a = named({ a: [1] });
+  const none = memoryFolder([]);
+  for (const [dtype, got] of [
+    ['fp16', "'fp16'"],
+    [null, 'null'],
+  ] as [never, string][]) {
+    const loading = a.from_pretrained(none, { dtype });
+    const message = `[from_pretrained] dtype: got ${got}, want 'f32' or 'f16'`;
+    await expect(loading).rejects.toMatchObject({ name: 'UserError', message });
+  }
+  for (const [device, got] of [
+    ['webgpu', "'webgpu'"],
+    [Promise.resolve(), '[object Promise]'],
+    [null, '[object Null]'],
+  ] as [never, string][]) {
+    const loading = a.from_pretrained(none, { device });
+    const message = `[device] got ${got}, want a Device or a GPUDevice; without one the default is taken`;
+    await expect(loading).rejects.toMatchObject({ name: 'TypeError', message });
+  }
+});
+
+test('one Device for one GPUDevice', async () => {
+  const { gpu } = await defaultDevice();
+  const device = Device.from(gpu);
+  expect(Device.from(gpu)).toBe(device);
+  expect(Device.from(device)).toBe(device);
+  const one = { dtype: 'F32', shape: [1], data: Float32Array.of(1) } as const;
+  const model = await named({ a: [1] }).from_pretrained(folder({ a: one }), { device: gpu });
+  expect(model.device).toBe(device);
+  model.dispose();
+});
+
+test('an id of the hub is no folder', async () => {
+  const loading = named({ a: [1] }).from_pretrained('openai/clip-vit-base-patch32');
+  const message =
+    '[openai/clip-vit-base-patch32] no such file or folder. If it is an id of the hub: ' +
+    'ids are not fetched (yet), download the folder and give its path.';
+  await expect(loading).rejects.toMatchObject({ name: 'UserError', message });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { from_bits, tensor } from '../../src/index.ts';
+import { tensor } from '../../src/index.ts';
+import { from_bits } from '../../src/ops/bits.ts';
 
 /** A float of the given bits: `exponent` and `fraction` bits wide, no infinities with `finite` (its NaN has all bits set). */
 function value(bits: number, exponent: number, fraction: number, finite = false): number {

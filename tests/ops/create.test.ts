@@ -21,10 +21,12 @@ describe('tensor', () => {
   it('takes typed arrays, with a shape or flat', async () => {
     expect(tensor(new Int32Array(6), [2, 3]).dtype).toBe('i32');
     expect(tensor(new Uint32Array(2)).dtype).toBe('u32');
-    expect(tensor(Uint8Array.of(1, 0)).dtype).toBe('bool');
+    expect(tensor(BigInt64Array.of(3n, -2n)).dtype).toBe('i32');
     expect(tensor(new Float32Array(3)).shape).toEqual([3]);
     expect(await tensor(Float32Array.of(1.5, -2), { dtype: 'i32' }).data()).toEqual(Int32Array.of(1, -2));
-    expect(await tensor(Uint8Array.of(0, 3)).data()).toEqual(Uint8Array.of(0, 1));
+    expect(await tensor(Uint8Array.of(0, 3), { dtype: 'bool' }).data()).toEqual(Uint8Array.of(0, 1));
+    expect(await tensor(Uint8Array.of(0, 3), { dtype: 'u32' }).data()).toEqual(Uint32Array.of(0, 3));
+    expect(await tensor(BigInt64Array.of(3n, -2n), [1, 2]).tolist()).toEqual([[3, -2]]);
   });
   it('copies what it is given', async () => {
     const values = Float32Array.of(1, 2);

@@ -218,6 +218,14 @@ describe('numbers as operands', () => {
     expect(x().to('f16').mul(0.5).dtype).toBe('f16');
     expect(await x().to('u32').mul(3).data()).toEqual(Uint32Array.of(3, 6, 9));
   });
+  it('of integers are f32 where their type cannot hold them', async () => {
+    expect(await x().lt(3e9).tolist()).toEqual([true, true, true]);
+    expect(await x().to('u32').gt(-1).tolist()).toEqual([true, true, true]);
+    expect(await x().to('u32').sub(-1).data()).toEqual(Float32Array.of(2, 3, 4));
+    expect(await x().to('u32').lt(4294967295).tolist()).toEqual([true, true, true]);
+    expect(await x().add(-2147483648).data()).toEqual(Int32Array.of(-2147483647, -2147483646, -2147483645));
+    expect(await tensor([true, false]).lt(3e9).tolist()).toEqual([true, true]);
+  });
   it('of two types the wider one wins', () => {
     expect(x().add(tensor([1.5])).dtype).toBe('f32');
     expect(x().add(tensor([1.5]).to('f16')).dtype).toBe('f16');
@@ -225,7 +233,44 @@ describe('numbers as operands', () => {
   });
 });
 
+describe('booleans', () => {
+  const t = () => tensor([true, true, false]);
+  it('are numbers in arithmetic, fused or stored', async () => {
+    const sum = t().add(tensor([true, false, false]));
+    expect([sum.dtype, await sum.mul(3).data(), await sum.data()]).toEqual([
+      'i32',
+      Int32Array.of(6, 3, 0),
+      Int32Array.of(2, 1, 0),
+    ]);
+    expect(await t().neg().data()).toEqual(Int32Array.of(-1, -1, 0));
+    expect(
+      await t()
+        .sub(tensor([false, true, true]))
+        .data(),
+    ).toEqual(Int32Array.of(1, 0, -1));
+    expect((await t().maximum(t()).data()).constructor).toBe(Int32Array);
+  });
+  it('stay booleans where they are compared and chosen', async () => {
+    expect(
+      await t()
+        .eq(tensor([true, false, false]))
+        .tolist(),
+    ).toEqual([true, false, true]);
+    expect(
+      await t()
+        .where(t(), tensor([true, true, true]))
+        .tolist(),
+    ).toEqual([true, true, true]);
+  });
+});
+
 describe('special values', () => {
+  it('NaN is the larger and the smaller of both, on either side', async () => {
+    const [a, b] = [tensor([Number.NaN, 1, 2]), tensor([1, Number.NaN, 3])];
+    expect(await a.maximum(b).data()).toEqual(Float32Array.of(Number.NaN, Number.NaN, 3));
+    expect(await a.minimum(b).data()).toEqual(Float32Array.of(Number.NaN, Number.NaN, 2));
+    expect(await a.maximum(1).data()).toEqual(Float32Array.of(Number.NaN, 1, 2));
+  });
   it('reach the extremes of f32 and f16', async () => {
     const x = tensor([3.4e38, -3.4e38, 2e-38, 70000, 65504]);
     expect(await x.mul(10).data()).toEqual(

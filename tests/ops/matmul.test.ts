@@ -94,6 +94,15 @@ testOp('matmul of any sizes', {
   layouts: ['plain'],
 });
 
+describe('a sum of nothing', () => {
+  it('is 0, in every batch', async () => {
+    const y = tensor(new Float32Array(0), [2, 0]).matmul(tensor(new Float32Array(0), [5, 0, 3]));
+    expect(y.shape).toEqual([5, 2, 3]);
+    expect(await y.data()).toEqual(new Float32Array(30));
+    expect(tensor(new Float32Array(0), [5, 2, 0]).matmul(tensor(new Float32Array(0), [0, 3])).shape).toEqual([5, 2, 3]);
+  });
+});
+
 describe('matmul', () => {
   it('of f16 weights and f32 activations sums in f32', async () => {
     const [x, w] = [randomNd([3, 40], 1), ref.casts.f16(randomNd([8, 40], 2))];

@@ -114,6 +114,11 @@ describe('long rows', () => {
     const dx = await grad(x.max(), [x])[0]!.data();
     expect([7, 8, 1007, 3007, 4007].map((i) => dx[i])).toEqual([0.25, 0, 0.25, 0.25, 0]);
   });
+  it('share it across segments too', async () => {
+    const x = tensor(new Float32Array(9000).map((_, i) => Number([3, 5, 7, 8999].includes(i))));
+    const dx = await grad(x.max().mul(2), [x])[0]!.data();
+    expect([3, 5, 7, 8, 5000, 8999].map((i) => dx[i])).toEqual([0.5, 0.5, 0.5, 0, 0, 0.5]);
+  });
   it('are as many as fill 65,537 workgroups', async () => {
     const rows = 16 * 65536 + 1; // 16 threads of a workgroup on software adapters
     const x = new Float32Array(rows * 4).map((_, i) => i % 1024);
