@@ -25,7 +25,7 @@ export type Op = {
   epilogue?: boolean;
   /** The kernels to run, from operands whose layouts are known. */
   dispatch?: (x: Tensor[], y: Tensor, attrs: Attrs, capabilities: Capabilities) => Dispatch[];
-  /** Floating point operations of one run, for benches and for cutting work in pieces. */
+  /** Floating point operations of one run, for traces and benches. */
   flops?: (x: Tensor[], y: Tensor, attrs: Attrs) => number;
   /** What the backward reads: numbers of inputs and 'y'. */
   saves?: readonly (number | 'y')[];
