@@ -1,4 +1,4 @@
-// One result everywhere: the suite in every runtime, on the software adapter from npm. TESSERA_FULL takes the whole table.
+// One result everywhere: the suite in every runtime, on the software adapter from npm. `npm run test:full` takes the whole table.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { closeBrowsers, RUNTIMES } from '../runtimes/launch.ts';
 import { type Comparison, compare, largestDifferences, type Run, tableText } from './compare.ts';

@@ -134,7 +134,7 @@ const CASTS: Record<string, Spec> = {
     inputs: ONE,
     dtypes: ['f16', 'i32', 'u32', 'bool'],
   },
-  'to i32': { op: (x) => x.mul(9).to('i32'), want: ref.map((x) => Math.trunc(9 * x!)), tolerance: EXACT, inputs: ONE },
+  'to i32': { op: (x) => x.mul(8).to('i32'), want: ref.map((x) => Math.trunc(8 * x!)), tolerance: EXACT, inputs: ONE },
   'to u32': {
     op: (x) => x.abs().to('u32'),
     want: ref.map((x) => Math.trunc(Math.abs(x!))),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { full, ones, scalar, tensor, zeros } from '../../src/index.ts';
+import * as tessera from '../../src/index.ts';
+import { full, ones, scalar, Tensor, tensor, zeros } from '../../src/index.ts';
 import { roundF16 } from '../reference.ts';
 
 describe('tensor', () => {
@@ -91,5 +92,18 @@ describe('full, zeros, ones, scalar', () => {
       [1, 2],
       [1, 2],
     ]);
+  });
+});
+
+describe('methods', () => {
+  it('are the ops of tensors, not what takes lists or makes tensors', () => {
+    const has = (name: string) => name in Tensor.prototype;
+    expect(
+      ['add', 'where', 'softmax', 'pad', 'overwrite', 'reshape', 'zeros_like'].filter((name) => !has(name)),
+    ).toEqual([]);
+    const functions = ['concat', 'stack', 'arange', 'tensor', 'full', 'zeros', 'ones', 'scalar'];
+    expect(functions.filter((name) => !(name in tessera))).toEqual([]);
+    expect([...functions, 'unslice', 'from_bits', 'FLOAT_FORMATS', 'MASKED'].filter(has)).toEqual([]);
+    expect(['unslice', 'from_bits', 'FLOAT_FORMATS', 'MASKED'].filter((name) => name in tessera)).toEqual([]);
   });
 });

@@ -120,23 +120,7 @@ describe('the answer to', () => {
       "
     `);
   });
-  it('mistakes that show later', async () => {
-    const later = {
-      'item of several': () => x.item(),
-    };
-    const answers: string[] = [];
-    for (const [what, make] of Object.entries(later)) {
-      answers.push(
-        await make().then(
-          () => `${what}: no error`,
-          (error: Error) => `${what}: ${error.message}`,
-        ),
-      );
-    }
-    expect(`\n${answers.join('\n')}\n`).toMatchInlineSnapshot(`
-      "
-      item of several: [tensor] item: got shape [2, 3, 4], want one element
-      "
-    `);
+  it('the item of several', async () => {
+    await expect(x.item()).rejects.toThrow('[tensor] item: got shape [2, 3, 4], want one element');
   });
 });
