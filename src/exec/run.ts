@@ -61,7 +61,7 @@ export async function defaultDevice(): Promise<Device> {
 /** Chooses the default device: one that exists, or how to find an adapter (`{ adapter: 'software' }`). */
 export async function setDevice(device: Device | GPUDevice | AdapterChoice): Promise<Device> {
   if (device instanceof Device) chosen = Promise.resolve(device);
-  else if ('queue' in device) chosen = Promise.resolve(Device.from(device));
+  else if (typeof device !== 'object' || 'queue' in device) chosen = Promise.resolve(Device.from(device as GPUDevice));
   else chosen = Device.request((choice = device));
   return chosen;
 }

@@ -29,6 +29,7 @@ export class Device {
 
   constructor(gpu: GPUDevice, adapter: AdapterDescription) {
     this.gpu = gpu;
+    wrapped.set(gpu, this);
     this.adapter = adapter;
     this.pool = new BufferPool(gpu);
     this.capabilities = {
@@ -67,9 +68,7 @@ export class Device {
     }
     const known = wrapped.get(gpu);
     if (known) return known;
-    const device = new Device(gpu, describeAdapter(gpu.adapterInfo, runtime === 'browser' ? 'browser' : 'dawn'));
-    wrapped.set(gpu, device);
-    return device;
+    return new Device(gpu, describeAdapter(gpu.adapterInfo, runtime === 'browser' ? 'browser' : 'dawn'));
   }
 
   get isLost(): boolean {
