@@ -3,7 +3,7 @@ import { adopt, DeviceStorage, run, settle } from '../exec/run.ts';
 import type { Device } from '../gpu/device.ts';
 import { FLOAT_FORMATS, type FloatFormat, from_bits } from '../ops/bits.ts';
 import { tensor } from '../ops/create.ts';
-import { arange } from '../ops/elementwise.ts';
+import { arange } from '../ops/elementwise-family.ts';
 import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { Checkpoint, CheckpointTensor } from './checkpoint.ts';

@@ -1,6 +1,6 @@
 // Attention as its definition: two products and a softmax. On software adapters nothing fused beats these kernels.
 import type { Tensor } from '../tensor/tensor.ts';
-import { arange } from './elementwise.ts';
+import { arange } from './elementwise-family.ts';
 
 const MASKED = -3.4028234663852886e38; // the lowest f32: exp of anything minus it is 0, and it is never NaN
 

@@ -1,17 +1,16 @@
-// Putting tensors side by side; padding is that with constants.
+// Putting tensors side by side.
 import concatShader from '../../shaders/concat.wgsl';
 import { constOf, type Dispatch, kernel } from '../exec/kernel.ts';
 import { promote } from '../tensor/dtype.ts';
 import { type Backward, type Op, op } from '../tensor/op.ts';
 import { axis, numel, type Shape, show } from '../tensor/shape.ts';
-import { Tensor } from '../tensor/tensor.ts';
-import { full, scalar } from './create.ts';
+import type { Tensor } from '../tensor/tensor.ts';
 
 const copyRows = kernel(concatShader);
 const WG = constOf(concatShader, 'WG');
 
 /** One dispatch: `part` goes into `y` at `start` of dimension `dim`. */
-function place(part: Tensor, y: Tensor, dim: number, start: number | Tensor): Dispatch {
+export function place(part: Tensor, y: Tensor, dim: number, start: number | Tensor): Dispatch {
   const inner = numel(y.shape.slice(dim + 1));
   const block = inner * part.shape[dim]!;
   const total = inner * y.shape[dim]!;
@@ -75,68 +74,3 @@ export const stack = (tensors: readonly Tensor[], dim = 0): Tensor =>
     tensors.map((t) => t.unsqueeze(dim)),
     dim,
   );
-
-/**
- * With `value` around it: [before, after] of the last dimension, then of the one before it, and so on, as in
- * torch.nn.functional.pad. Negative numbers cut.
- */
-export function pad(x: Tensor, padding: readonly number[], value = 0): Tensor {
-  if (padding.length % 2 !== 0 || padding.length > 2 * x.rank) {
-    throw new RangeError(
-      `[pad] padding: got ${padding.length} numbers, want two for each of at most ${x.rank} dimensions`,
-    );
-  }
-  let y = x;
-  for (let k = 0; k < padding.length / 2; k++) {
-    const dim = x.rank - 1 - k;
-    const [before, after] = [padding[2 * k]!, padding[2 * k + 1]!];
-    const cut = y.slice(dim, Math.max(0, -before), y.shape[dim]! - Math.max(0, -after));
-    const block = (n: number) =>
-      full(
-        cut.shape.map((s, i) => (i === dim ? Math.max(0, n) : s)),
-        value,
-        x.dtype,
-      );
-    y = concat([block(before), cut, block(after)], dim);
-  }
-  return y;
-}
-
-/** The opposite of a slice: x at start, start + step, ... of a dimension of `size`, zeros elsewhere. */
-export function unslice(x: Tensor, dim: number, start: number, step: number, size: number): Tensor {
-  const d = axis('unslice', dim, x.rank);
-  const gaps = full([...x.shape.slice(0, d + 1), step - 1, ...x.shape.slice(d + 1)], 0, x.dtype);
-  const spaced = step === 1 ? x : concat([x.unsqueeze(d + 1), gaps], d + 1).flatten(d, d + 1);
-  const around = [start, size - start - spaced.shape[d]!];
-  return pad(spaced, [...new Array(2 * (x.rank - 1 - d)).fill(0), ...around]);
-}
-
-const write = op(
-  {
-    name: 'overwrite',
-    overwrites: true,
-    backward: null,
-    dispatch: ([, value, start], y, { dim }) => [place(value!, y, dim, start!.base)],
-  },
-  ([state]) => ({ shape: state!.shape, dtype: state!.dtype }),
-);
-/**
- * Puts `value` into `state` at `start` of a dimension, in place: the result has the storage of `state`, whose handle goes
- * stale. `start` may differ from run to run. For caches and running state; there is no gradient.
- */
-export function overwrite(state: Tensor, value: Tensor, dim: number, start: number | Tensor): Tensor {
-  const d = axis('overwrite', dim, state.rank);
-  const fits =
-    value.rank === state.rank && value.shape.every((n, i) => (i === d ? n <= state.shape[d]! : n === state.shape[i]));
-  if (state.base !== state) throw new RangeError('[overwrite] state: got a view, want the tensor itself, or its copy');
-  const known = start instanceof Tensor ? start.base.scalar : start;
-  if (known === null) throw new TypeError('[overwrite] start: got a tensor of values, want a number or scalar(...)');
-  if (!fits || known < 0 || known + value.shape[d]! > state.shape[d]!) {
-    throw new RangeError(
-      `[overwrite] got ${show(value.shape)} at ${known} of dim ${d}, want it within ${show(state.shape)}`,
-    );
-  }
-  if (state.dtype === 'f16') throw new TypeError('[overwrite] state: got f16, want a type of four bytes');
-  const at = start instanceof Tensor ? start : scalar(start, 'i32');
-  return write([state, value.to(state.dtype).contiguous(), at], { dim: d });
-}

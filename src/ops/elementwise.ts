@@ -1,20 +1,14 @@
 // Elementwise ops: each is one function of shaders/elementwise.wgsl. Operands broadcast; numbers are operands whose value
 // is a kernel parameter. Chains of them become one kernel (exec/fuse.ts).
-import elementwise from '../../shaders/elementwise.wgsl';
 import { checkDType, type DType, isFloat, promote } from '../tensor/dtype.ts';
-import { type Attrs, type Backward, type Op, op } from '../tensor/op.ts';
+import type { Backward, Op } from '../tensor/op.ts';
 import { broadcastShapes, isContiguous } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { full, scalar } from './create.ts';
+import { map } from './elementwise-family.ts';
 import { expand } from './view.ts';
 
 export type Operand = Tensor | number;
-
-const map = (name: string, fn: string, saves: Op['saves'], backward: Op['backward'], result?: DType) =>
-  op({ name, map: { shader: elementwise, fn }, saves: saves ?? [], backward }, (x, attrs: Attrs) => ({
-    shape: x[0]!.shape,
-    dtype: result ?? (attrs.dtype as DType),
-  }));
 
 const toF32 = map('to', 'to_f32', [], [(dy, { attrs }) => to(dy, attrs.from)]);
 const toI32 = map('to', 'to_i32', [], null);
@@ -212,13 +206,6 @@ const gelu_tanh = unary('gelu_tanh', 'gelu_tanh', {
 /** Gaussian error linear unit, exact or with the tanh approximation (`torch.nn.functional.gelu`). */
 export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor =>
   approximate === 'tanh' ? gelu_tanh(x) : gelu_erf(x);
-
-const index = op({ name: 'arange', map: { shader: elementwise, fn: 'iota' }, backward: [] }, (_, attrs: Attrs) => ({
-  shape: [attrs.n],
-  dtype: attrs.dtype,
-}));
-/** 0, 1, ... n - 1; as f32 exact up to 2^24. Never stored where elementwise ops read it. */
-export const arange = (n: number, dtype: 'i32' | 'f32' = 'i32'): Tensor => index([], { n, dtype });
 
 export const zeros_like = (x: Tensor): Tensor => full(x.shape, 0, x.dtype);
 export const ones_like = (x: Tensor): Tensor => full(x.shape, 1, x.dtype);

@@ -4,7 +4,7 @@ import { constOf, kernel } from '../exec/kernel.ts';
 import { op } from '../tensor/op.ts';
 import { axis, numel, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { arange } from './elementwise.ts';
+import { arange } from './elementwise-family.ts';
 
 const run = kernel(gatherShader);
 const WG = constOf(gatherShader, 'WG');

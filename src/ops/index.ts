@@ -2,13 +2,10 @@
 import { Tensor } from '../tensor/tensor.ts';
 import * as methods from './methods.ts';
 
-export type { AttentionOptions } from './attention.ts';
 export { concat, stack } from './concat.ts';
-export type { Conv2dOptions } from './conv.ts';
 export { full, type Nested, ones, scalar, tensor, zeros } from './create.ts';
-export { arange, type Operand } from './elementwise.ts';
+export { arange } from './elementwise-family.ts';
 export * from './methods.ts';
-export type { Dims } from './reduce.ts';
 
 for (const [name, fn] of Object.entries(methods)) {
   Object.defineProperty(Tensor.prototype, name, {

@@ -2,7 +2,7 @@
 import { type Attrs, type Backward, op } from '../tensor/op.ts';
 import { axis, broadcastShapes, type Layout, numel, type Shape, show, viewAs } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { unslice } from './concat.ts';
+import { unslice } from './unslice.ts';
 
 type Lay = { shape: Shape; layout: Layout };
 

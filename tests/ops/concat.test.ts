@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { concat, run, stack, tensor } from '../../src/index.ts';
-import { unslice } from '../../src/ops/concat.ts';
+import { unslice } from '../../src/ops/unslice.ts';
 import * as ref from '../reference.ts';
 import { EXACT, testOp } from './harness.ts';
 

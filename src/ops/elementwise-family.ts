@@ -1,0 +1,19 @@
+// Nodes of the elementwise family: each op is one function of shaders/elementwise.wgsl.
+import elementwise from '../../shaders/elementwise.wgsl';
+import type { DType } from '../tensor/dtype.ts';
+import { type Attrs, type Op, op } from '../tensor/op.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** The node of a function of as many inputs as it is given, all of the shape of the result. */
+export const map = (name: string, fn: string, saves: Op['saves'], backward: Op['backward'], result?: DType) =>
+  op({ name, map: { shader: elementwise, fn }, saves: saves ?? [], backward }, (x, attrs: Attrs) => ({
+    shape: x[0]!.shape,
+    dtype: result ?? (attrs.dtype as DType),
+  }));
+
+const index = op({ name: 'arange', map: { shader: elementwise, fn: 'iota' }, backward: [] }, (_, attrs: Attrs) => ({
+  shape: [attrs.n],
+  dtype: attrs.dtype,
+}));
+/** 0, 1, ... n - 1; as f32 exact up to 2^24. Never stored where elementwise ops read it. */
+export const arange = (n: number, dtype: 'i32' | 'f32' = 'i32'): Tensor => index([], { n, dtype });
