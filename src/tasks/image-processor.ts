@@ -2,6 +2,7 @@
 // (their Pillow versions): RGB, resize, centre crop, rescale, normalise. Transparent parts become white, as since transformers 5;
 // version 4 dropped the alpha channel instead.
 import { UserError } from '../io/error.ts';
+import { MAX_PIXELS } from '../io/image.ts';
 import { isObject } from '../io/json.ts';
 import { centerCrop, overWhite, type Pixels } from '../io/pixels.ts';
 import { FILTERS, type Filter, resize } from '../io/resize.ts';
@@ -51,6 +52,11 @@ export function imageProcessor(config: Config, where = 'preprocessor_config.json
     let picture = overWhite(image);
     if (target) {
       const { width, height } = target(picture);
+      if (width * height > MAX_PIXELS) {
+        throw new UserError(
+          `[image] a picture of ${image.width} x ${image.height} would become ${width} x ${height}: crop it to a less extreme shape`,
+        );
+      }
       picture = resize(picture, width, height, filter);
     }
     if (crop) picture = centerCrop(picture, crop.width, crop.height);

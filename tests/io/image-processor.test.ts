@@ -117,3 +117,9 @@ test('any config: a processor or a UserError', async () => {
     { numRuns: 200 },
   );
 });
+
+test('a picture of an extreme shape is refused before it is enlarged', () => {
+  const process = imageProcessor({ image_processor_type: 'CLIPImageProcessor', size: { shortest_edge: 64 } });
+  const image = { width: 500_000, height: 1, channels: 3 as const, data: new Uint8Array(1_500_000) };
+  expect(() => process(image)).toThrow('would become 32000000 x 64');
+});
