@@ -37,7 +37,7 @@ const shared = {
 };
 
 /** Packages stay imports: they are dependencies, and some are native. */
-const NODE = { ...shared, platform: 'node', packages: 'external' };
+const NODE = { ...shared, minify: false, platform: 'node', packages: 'external' }; // errors in it can be read
 
 /** A page has no files, no npm webgpu and no wasm decoders: what asks for them says so. */
 const PAGE = { ...shared, platform: 'browser', plugins: [wgslPlugin, notInPages()] };
