@@ -5,7 +5,7 @@ import { Tensor } from '../tensor/tensor.ts';
 import { type Chain, writeChain } from './fuse.ts';
 import type { Graph } from './graph.ts';
 import { type Group, groups } from './group.ts';
-import { type Dispatch, kernel, type Param } from './kernel.ts';
+import { constOf, type Dispatch, kernel, type Param } from './kernel.ts';
 import { assign, type Place } from './memory.ts';
 
 export type Step = {
@@ -22,7 +22,6 @@ export type Step = {
 type ParamType = StructLayout['fields'][string]['type'];
 
 export type Plan = {
-  key: string;
   steps: Step[];
   slots: number[];
   /** Parameters of all steps as they lie in one uniform buffer, and where the graph's scalars go in them. */
@@ -54,11 +53,9 @@ function drafts(group: Group, device: Device): Draft[] {
   if (members.length === 0) return made(root, root).map((d) => finish(d));
   if (!producer) {
     const { shader } = root.op!.map!;
-    const run = kernel(shader);
-    const dispatch = run(
-      { y: root },
-      { params: { n: root.size }, groups: Math.ceil(root.size / 1024), aligned: ['y'] },
-    );
+    const elements = 4 * constOf(shader, 'WG') * constOf(shader, 'QUADS'); // of a workgroup
+    const call = { params: { n: root.size }, groups: Math.ceil(root.size / elements), aligned: ['y'] };
+    const dispatch = kernel(shader)({ y: root }, call);
     return [finish(dispatch, writeChain(group, 4, shader.bindings.length))];
   }
   const row = producer.shape.at(-1)!;
@@ -157,5 +154,5 @@ export async function makePlan(graph: Graph, device: Device): Promise<Plan> {
       pipeline: await device.pipeline(shader, label),
     };
   });
-  return { key: graph.key, steps: await Promise.all(steps), slots, params: params.bytes(), scalars: params.scalars };
+  return { steps: await Promise.all(steps), slots, params: params.bytes(), scalars: params.scalars };
 }
