@@ -34,8 +34,10 @@ export function settle(t: Tensor, storage: DeviceStorage): void {
   t.storage = storage;
   t.host = null;
   t.computed = t.op !== null;
-  t.op = null;
-  t.inputs = [];
+  for (const forgetful of [t, ...t.composites.splice(0)]) {
+    forgetful.op = null;
+    forgetful.inputs = [];
+  }
   finalizer.register(t, storage, t);
 }
 

@@ -1,4 +1,6 @@
 // Attention as its definition: two products and a softmax. On software adapters nothing fused beats these kernels.
+import { type Backward, composite } from '../tensor/op.ts';
+import { broadcastShapes } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { arange } from './elementwise-family.ts';
 
@@ -13,22 +15,10 @@ export type AttentionOptions = {
   scale?: number;
 };
 
-/** softmax(q k^T scale + mask) v. q: [..., L, D], k: [..., S, D], v: [..., S, E]; result [..., L, E]. Scores are f32. */
-export function scaled_dot_product_attention(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  { attn_mask, is_causal = false, scale = 1 / Math.sqrt(q.shape.at(-1)!) }: AttentionOptions = {},
-): Tensor {
-  let scores = q.matmul(k.transpose(-2, -1), 'f32').mul(scale); // [..., L, S]
-  if (attn_mask) {
-    if (attn_mask.dtype === 'i32' || attn_mask.dtype === 'u32') {
-      throw new TypeError(
-        `[scaled_dot_product_attention] attn_mask: got ${attn_mask.dtype}, want bool or a float; call .ne(0)`,
-      );
-    }
-    scores = attn_mask.dtype === 'bool' ? attn_mask.where(scores, MASKED) : scores.add(attn_mask).maximum(MASKED);
-  }
+/** softmax(q k^T scale + mask), [..., L, S], in f32. */
+function probabilities(q: Tensor, k: Tensor, mask: Tensor | undefined, scale: number, is_causal: boolean): Tensor {
+  let scores = q.matmul(k.transpose(-2, -1), 'f32').mul(scale);
+  if (mask) scores = mask.dtype === 'bool' ? mask.where(scores, MASKED) : scores.add(mask).maximum(MASKED);
   if (is_causal) {
     const [L, S] = [q.shape.at(-2)!, k.shape.at(-2)!];
     const seen = arange(S).le(
@@ -38,5 +28,52 @@ export function scaled_dot_product_attention(
     );
     scores = seen.where(scores, MASKED);
   }
-  return scores.softmax(-1).matmul(v, q.dtype);
+  return scores.softmax(-1);
+}
+
+/** The gradients of all inputs: p is made again, so that no [..., L, S] is kept from the forward pass. */
+const shared: Backward<Record<'q' | 'k' | 'v' | 'mask', Tensor>> = (dy, { x, y, attrs, once }) =>
+  once(() => {
+    const [q, k, v] = [x[0]!, x[1]!, x[2]!];
+    const p = probabilities(q, k, x[3], attrs.scale, attrs.is_causal);
+    const along = dy.mul(y).sum(-1, true); // sum(dp p) over the keys
+    const ds = p.mul(dy.matmul(v.transpose(-2, -1), 'f32').sub(along));
+    return {
+      q: ds.matmul(k).mul(attrs.scale),
+      k: ds.transpose(-2, -1).matmul(q).mul(attrs.scale),
+      v: p.transpose(-2, -1).matmul(dy),
+      mask: ds,
+    };
+  });
+const definition = {
+  name: 'scaled_dot_product_attention',
+  saves: [0, 1, 2, 3, 'y'],
+  backward: (['q', 'k', 'v', 'mask'] as const).map(
+    (name): Backward =>
+      (dy, saved) =>
+        shared(dy, saved)[name],
+  ),
+} as const;
+
+/** softmax(q k^T scale + mask) v. q: [..., L, D], k: [..., S, D], v: [..., S, E]; result [..., L, E]. Scores are f32. */
+export function scaled_dot_product_attention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  { attn_mask, is_causal = false, scale = 1 / Math.sqrt(q.shape.at(-1)!) }: AttentionOptions = {},
+): Tensor {
+  if (attn_mask && (attn_mask.dtype === 'i32' || attn_mask.dtype === 'u32')) {
+    throw new TypeError(
+      `[scaled_dot_product_attention] attn_mask: got ${attn_mask.dtype}, want bool or a float; call .ne(0)`,
+    );
+  }
+  const whole = (t: Tensor, ...size: number[]) => t.expand([...batch, ...size]);
+  const batch = [q, k, v, attn_mask ?? v]
+    .map((t) => t.shape.slice(0, -2))
+    .reduce((a, b) => broadcastShapes(definition.name, a, b));
+  const [L, S] = [q.shape.at(-2)!, k.shape.at(-2)!];
+  const x = [q, k, v].map((t) => whole(t, ...t.shape.slice(-2)));
+  const mask = attn_mask && whole(attn_mask, L, S);
+  const y = probabilities(x[0]!, x[1]!, mask, scale, is_causal).matmul(x[2]!, q.dtype);
+  return composite(definition, mask ? [...x, mask] : x, y, { scale, is_causal });
 }

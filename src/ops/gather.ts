@@ -1,45 +1,26 @@
 // Elements by index.
 import gatherShader from '../../shaders/gather.wgsl';
+import scatterShader from '../../shaders/scatter-add.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
 import { op } from '../tensor/op.ts';
-import { axis, numel, show } from '../tensor/shape.ts';
+import { axis, numel, type Shape, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { arange } from './elementwise-family.ts';
 
 const run = kernel(gatherShader);
 const WG = constOf(gatherShader, 'WG');
+const scatter = kernel(scatterShader);
+const SCATTER_WG = constOf(scatterShader, 'WG');
 
 const QUAD = { f32: 'vec4f', f16: 'vec4f', bool: 'vec4f', i32: 'vec4i', u32: 'vec4u' };
 
-type Attrs = { dim: number; shape: readonly number[] };
+type Attrs = { dim: number; shape: Shape; from: Shape };
 
 /** y[o, j, k] = x[o, index[o, j, k or 0], k]; `index` has the inner dimensions of x, or none of them. */
 const gatherNode = op<Attrs>(
   {
     name: 'gather',
-    saves: [0, 1],
-    // scattered by the one-hot rows of the index: a product where whole rows move
-    backward: [
-      (dy, { x, attrs: { dim } }) => {
-        const size = x[0]!.shape[dim]!;
-        const outer = numel(x[0]!.shape.slice(0, dim));
-        const inner = numel(x[0]!.shape.slice(dim + 1));
-        const spread = x[1]!.size === dy.size ? inner : 1;
-        if (spread === 1) {
-          const hot = x[1]!.reshape([outer, 1, -1]).eq(arange(size).unsqueeze(-1)).to('f32'); // [o, size, j]
-          return hot.matmul(dy.reshape([outer, -1, inner])).reshape(x[0]!.shape);
-        }
-        const hit = x[1]!
-          .reshape([outer, -1, 1, inner])
-          .eq(arange(size).reshape([size, 1]))
-          .to('f32'); // [o, j, size, k]
-        return hit
-          .mul(dy.reshape([outer, -1, 1, inner]))
-          .sum(1)
-          .reshape(x[0]!.shape);
-      },
-      null,
-    ],
+    saves: [1],
+    backward: [(dy, { x, attrs: { dim, from } }) => scatterNode([dy.contiguous(), x[1]!], { dim, shape: from }), null],
     dispatch: ([x, index], y, { dim }) => {
       const inner = numel(x!.shape.slice(dim + 1));
       const count = numel(y.shape) / numel(x!.shape.slice(0, dim)) / inner;
@@ -53,6 +34,29 @@ const gatherNode = op<Attrs>(
   },
   ([x], { shape }) => ({ shape, dtype: x!.dtype === 'f16' ? 'f32' : x!.dtype }),
 );
+
+/** What gather transposes to: rows of x added up at their index; those that no index names are 0. */
+const scatterNode = op<Omit<Attrs, 'from'>>(
+  {
+    name: 'scatter_add',
+    backward: null, // gradients of gradients are not taken
+    dispatch: ([x, index], y, { dim }) => {
+      const inner = numel(y.shape.slice(dim + 1));
+      const size = y.shape[dim]!;
+      const count = x!.size / numel(y.shape.slice(0, dim)) / inner;
+      const spread = index!.size === x!.size ? inner : 1;
+      const unit = spread === 1 && inner % 4 === 0 ? 4 : 1;
+      const n = (y.size / inner) * spread;
+      const params = { n, size, count, inner: inner / unit, spread };
+      const changes = { E: unit === 4 ? 'vec4f' : 'f32' };
+      return [scatter({ x: x!, index: index!, y }, { params, groups: Math.ceil(n / SCATTER_WG), changes })];
+    },
+  },
+  (_, { shape }) => ({ shape, dtype: 'f32' }),
+);
+
+const rows = (x: Tensor, index: Tensor, dim: number, shape: Shape): Tensor =>
+  gatherNode([x.contiguous(), index.to('i32').contiguous()], { dim, shape, from: x.shape });
 
 /** Where element n of a view lies in its storage. */
 function placeOf({ shape, layout: { strides, offset } }: Tensor, n: number): number {
@@ -82,17 +86,14 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   if (index.rank !== x.rank || index.shape.some((n, i) => i !== d && n !== x.shape[i])) {
     throw new RangeError(`[gather] index: got ${show(index.shape)}, want the shape ${show(x.shape)} but for dim ${d}`);
   }
-  return gatherNode([x.contiguous(), index.to('i32').contiguous()], { dim: d, shape: index.shape }).to(x.dtype);
+  return rows(x, index, d, index.shape).to(x.dtype);
 }
 
 /** Rows of weight [V, D] by ids of any shape: [..., D], in f32 however the weight is stored. */
 export function embedding(ids: Tensor, weight: Tensor): Tensor {
   if (weight.rank !== 2) throw new RangeError(`[embedding] weight: got ${show(weight.shape)}, want [V, D]`);
   checkIndex('embedding', ids, weight.shape[0]!);
-  return gatherNode([weight.contiguous(), ids.to('i32').contiguous()], {
-    dim: 0,
-    shape: [...ids.shape, weight.shape[1]!],
-  }).to('f32');
+  return rows(weight, ids, 0, [...ids.shape, weight.shape[1]!]).to('f32');
 }
 
 /** Elements of a dimension in the order of a list of indices. */
@@ -100,9 +101,8 @@ export function index_select(x: Tensor, dim: number, index: Tensor): Tensor {
   const d = axis('index_select', dim, x.rank);
   checkIndex('index_select', index, x.shape[d]!);
   if (index.rank !== 1) throw new RangeError(`[index_select] index: got ${show(index.shape)}, want one dimension`);
-  const front = x.transpose(0, d).contiguous();
-  const shape = [index.shape[0]!, ...front.shape.slice(1)];
-  return gatherNode([front, index.to('i32').contiguous()], { dim: 0, shape })
+  const front = x.transpose(0, d);
+  return rows(front, index, 0, [index.shape[0]!, ...front.shape.slice(1)])
     .transpose(0, d)
     .to(x.dtype);
 }

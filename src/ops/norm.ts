@@ -13,12 +13,13 @@ const standardize = (name: string, center: boolean) =>
     {
       name,
       epilogue: true,
-      saves: [0, 'y'],
-      // dx = (dy - mean(dy) - y mean(dy y)) / sqrt(variance + eps)
+      saves: [0],
+      // dx = (dy - mean(dy) - y mean(dy y)) / sqrt(variance + eps), with y made again
       backward: [
-        (dy, { x, y, attrs }) => {
+        (dy, { x, attrs }) => {
           const d = center ? x[0]!.sub(x[0]!.mean(-1, true)) : x[0]!;
           const scale = d.square().mean(-1, true).add(attrs.eps).rsqrt();
+          const y = d.mul(scale);
           const along = y.mul(dy.mul(y).mean(-1, true));
           return (center ? dy.sub(dy.mean(-1, true)) : dy).sub(along).mul(scale);
         },

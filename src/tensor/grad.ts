@@ -35,8 +35,10 @@ function saved(t: Tensor): Saved {
   const refuse = (what: string) => {
     throw new Error(`[${name}] backward reads ${what}, which is not in its saves: [${saves.join(', ')}]`);
   };
+  let shared: unknown;
   return {
     attrs: t.attrs,
+    once: <T>(make: () => T) => (shared ??= make()) as T,
     x: new Proxy(t.inputs as Tensor[], {
       get: (x, key) => (saves.includes(Number(String(key))) ? x[Number(String(key))] : refuse(`x[${String(key)}]`)),
     }),

@@ -9,9 +9,12 @@ import { Tensor } from './tensor.ts';
 // biome-ignore lint/suspicious/noExplicitAny: attributes are each op's own record
 export type Attrs = Record<string, any>;
 
-/** Saved tensors of a backward: `x[i]` for the inputs and `y` for the output that `saves` names, the attributes. */
-export type Saved = { x: Tensor[]; y: Tensor; attrs: Attrs };
-export type Backward = (dy: Tensor, saved: Saved) => Tensor;
+/**
+ * What a backward reads: `x[i]` for the inputs and `y` for the output that `saves` names, the attributes. `once` makes what
+ * the rules of several inputs share.
+ */
+export type Saved = { x: Tensor[]; y: Tensor; attrs: Attrs; once<T>(make: () => T): T };
+export type Backward<T = Tensor> = (dy: Tensor, saved: Saved) => T;
 
 export type Op = {
   name: string;
@@ -41,4 +44,21 @@ export function op<A extends Attrs = Attrs>(definition: Op, infer: (x: Tensor[],
     const { shape, dtype, layout } = infer(inputs, attrs);
     return new Tensor({ op: definition, inputs, attrs, shape, dtype, layout });
   };
+}
+
+/**
+ * Stands for `made`, a composition of the inputs, with a backward of its own: gradients see one node, which keeps only what
+ * it saves, where those of the parts would keep every intermediate. Kernels see the parts.
+ */
+export function composite(
+  definition: Pick<Op, 'name' | 'saves' | 'backward'>,
+  inputs: readonly Tensor[],
+  made: Tensor,
+  attrs: Attrs = {},
+): Tensor {
+  const { shape, dtype, layout, base } = made;
+  if (base.computed) return made;
+  const t = new Tensor({ op: { ...definition, view: true }, inputs, attrs, shape, dtype, layout, base });
+  base.composites.push(t);
+  return t;
 }

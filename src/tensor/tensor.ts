@@ -27,6 +27,7 @@ type Node = {
   inputs?: readonly Tensor[];
   attrs?: Attrs;
   layout?: Layout | undefined;
+  base?: Tensor;
   host?: TypedArray;
   scalar?: number;
 };
@@ -49,6 +50,8 @@ export class Tensor {
   readonly scalar: number | null;
   /** Whether an op made its values; the parents are then forgotten. */
   computed = false;
+  /** Composites whose values these are: they forget their parents with it. */
+  composites: Tensor[] = [];
   /** Set on a base once its values are on a device. */
   storage: Storage | null = null;
 
@@ -61,7 +64,7 @@ export class Tensor {
     this.host = node.host ?? null;
     this.scalar = node.scalar ?? null;
     this.layout = node.layout ?? contiguousLayout(node.shape);
-    this.base = this.op?.view ? this.inputs[0]!.base : this;
+    this.base = node.base ?? (this.op?.view ? this.inputs[0]!.base : this);
   }
 
   get rank(): number {

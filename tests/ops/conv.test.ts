@@ -19,6 +19,7 @@ for (const [name, options, inputs] of CASES) {
     inputs: [inputs],
     tolerance: SUMMED,
     layouts: name.startsWith('three') ? ['plain', 'permuted', 'sliced', 'expanded'] : ['plain'],
+    grad: inputs,
   });
 }
 testOp('conv2d without bias', {
@@ -35,6 +36,10 @@ testOp('conv2d without bias', {
   ],
   tolerance: SUMMED,
   layouts: ['plain'],
+  grad: [
+    [1, 2, 6, 5],
+    [3, 2, 3, 3],
+  ],
 });
 testOp('conv2d of patches', {
   op: (x, w, b) => x.conv2d(w, b, { stride: 2 }),
