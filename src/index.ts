@@ -19,3 +19,5 @@ export { pipeline } from './tasks/pipeline.ts';
 export type { DType } from './tensor/dtype.ts';
 export { grad } from './tensor/grad.ts';
 export { Tensor } from './tensor/tensor.ts';
+export { AdamW, type AdamWOptions } from './train/adamw.ts';
+export { contrastive_loss, cross_entropy } from './train/loss.ts';

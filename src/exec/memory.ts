@@ -6,29 +6,38 @@ import type { Graph } from './graph.ts';
 export type Place = { of: 'leaf' | 'output' | 'slot'; index: number };
 
 type Access = { reads: readonly Tensor[]; writes: Tensor };
+/** The steps, first and last, at which a tensor is needed. */
+type Life = { from: number; to: number };
 
-/** Gives intermediates slots: a slot is free again after the last step that reads its tensor. */
+/**
+ * Gives intermediates slots, the largest first: each takes the smallest slot that is free from the step that writes it to
+ * the last that reads it, or a new one (greedy by size, Pisarchyk and Lee 2020, arXiv:2001.03288). Slots come out in
+ * descending size, so those of several plans that share them match.
+ */
 export function assign(graph: Graph, steps: readonly Access[]): { place: (t: Tensor) => Place; slots: number[] } {
   const places = new Map<Tensor, Place>();
   for (const [index, t] of graph.leaves.entries()) places.set(t, { of: 'leaf', index });
   graph.outputs.forEach((t, index) => {
     if (!places.has(t)) places.set(t, { of: 'output', index });
   });
-  const lastUse = new Map<Tensor, number>();
+  const lives = new Map<Tensor, Life>();
   steps.forEach(({ reads, writes }, i) => {
-    for (const t of [...reads, writes]) lastUse.set(t, i);
+    if (writes.op?.overwrites) places.set(writes, places.get(writes.inputs[0]!.base)!);
+    else if (!places.has(writes) && !lives.has(writes)) lives.set(writes, { from: i, to: i });
+    for (const t of [...reads, writes]) {
+      const life = lives.get(t);
+      if (life) life.to = i;
+    }
   });
 
   const slots: number[] = []; // bytes
-  const free: number[] = []; // slot numbers
-  steps.forEach(({ reads, writes }, i) => {
-    if (writes.op?.overwrites) places.set(writes, places.get(writes.inputs[0]!.base)!);
-    else if (!places.has(writes)) places.set(writes, { of: 'slot', index: take(slots, free, writes.nbytes) });
-    for (const t of new Set([...reads, writes])) {
-      const place = places.get(t);
-      if (lastUse.get(t) === i && place?.of === 'slot') free.push(place.index);
-    }
-  });
+  const taken: Life[][] = [];
+  for (const [t, life] of [...lives].sort(([a], [b]) => b.nbytes - a.nbytes)) {
+    let index = taken.findLastIndex((others) => others.every(({ from, to }) => to < life.from || from > life.to));
+    if (index < 0) index = slots.push(t.nbytes) - 1;
+    (taken[index] ??= []).push(life);
+    places.set(t, { of: 'slot', index });
+  }
   return {
     slots,
     place: (t) => {
@@ -37,17 +46,4 @@ export function assign(graph: Graph, steps: readonly Access[]): { place: (t: Ten
       return place;
     },
   };
-}
-
-/** The free slot that fits best: the smallest that is large enough, else the largest, grown; else a new one. */
-function take(slots: number[], free: number[], bytes: number): number {
-  const waste = (slot: number) => (slots[slot]! >= bytes ? slots[slot]! - bytes : 2 ** 52 - slots[slot]!);
-  let best = -1;
-  free.forEach((slot, k) => {
-    if (best < 0 || waste(slot) < waste(free[best]!)) best = k;
-  });
-  if (best < 0) return slots.push(bytes) - 1;
-  const [slot] = free.splice(best, 1);
-  slots[slot!] = Math.max(slots[slot!]!, bytes);
-  return slot!;
 }

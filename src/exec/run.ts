@@ -48,6 +48,14 @@ export function adopt(t: Tensor, from: Tensor): void {
   from.storage = null;
 }
 
+/** New values for a tensor that is kept: it takes over the storage of `value`, which was computed, and gives back its own. */
+export function assign(t: Tensor, value: Tensor): void {
+  finalizer.unregister(t);
+  const old = t.storage;
+  adopt(t, value);
+  old?.dispose();
+}
+
 let chosen: Promise<Device> | undefined;
 let choice: AdapterChoice = {};
 

@@ -1,6 +1,7 @@
 // `from_pretrained` for every model: opens a checkpoint, builds the model on its config, fills what it named.
 import { defaultDevice } from '../exec/run.ts';
 import { Device } from '../gpu/device.ts';
+import type { Tensor } from '../tensor/tensor.ts';
 import { type Checkpoint, type CheckpointOptions, openCheckpoint } from './checkpoint.ts';
 import { UserError } from './error.ts';
 import { viewCheckpoint } from './layouts/index.ts';
@@ -24,6 +25,8 @@ export type Pretrained<M> = M & {
   device: Device;
   /** Tensors of the checkpoint that the model has no use for. */
   unused: string[];
+  /** The weights by their names in the checkpoint. */
+  named_parameters(): ReadonlyMap<string, Tensor>;
   dispose(): void;
   [Symbol.dispose](): void;
 };
@@ -63,10 +66,11 @@ async function load<M extends object>(
   const unused = checkFit(checkpoint.name, weights.requests, known, kind);
   const device = options.device ?? (await defaultDevice());
   await loadAll(checkpoint, weights.requests, view.views, device, options);
+  const named_parameters = () => weights.requests.wanted;
   const dispose = () => {
     for (const t of weights.requests.wanted.values()) t.dispose();
   };
-  return Object.assign(model, { config, device, unused, dispose, [Symbol.dispose]: dispose });
+  return Object.assign(model, { config, device, unused, named_parameters, dispose, [Symbol.dispose]: dispose });
 }
 
 /** What a config makes impossible is the user's to know. */

@@ -75,6 +75,21 @@ describe('a device', () => {
     return await loss.item();
   }
 
+  it('keeps no probabilities of attention for its gradient', async () => {
+    const [L, D] = [192, 4];
+    const bytes = async (layers: number) => {
+      using x = await upload(randomNd([L, D], 1)).realize();
+      let y = x as Tensor;
+      for (let i = 0; i < layers; i++) y = y.scaled_dot_product_attention(y, y);
+      using dx = grad(y.square().sum(), [x])[0]!;
+      await dx.realize();
+      const { liveBytes } = device.pool.stats;
+      await trim(device);
+      return liveBytes;
+    };
+    expect((await bytes(5)) - (await bytes(1))).toBeLessThan(4 * L * L);
+  });
+
   it('creates nothing in 1,000 forwards', async () => {
     const w = await upload(randomNd([8, 8], 2)).realize();
     const forward = async () => {

@@ -39,7 +39,7 @@ export async function runCase(files: CaseFiles): Promise<Report> {
 
 /** Adds to the report, at the end and all at once. */
 async function runCall(family: Family, model: unknown, call: Call, tensors: Tensors, report: Report): Promise<void> {
-  const names = call.method.split(/\s*,\s*/);
+  const names = Object.hasOwn(family.methods, call.method) ? [call.method] : call.method.split(/\s*,\s*/);
   const methods = names.map((name) => (Object.hasOwn(family.methods, name) ? family.methods[name] : undefined));
   const unknown = names.filter((_, i) => !methods[i]).map((name) => `no method ${name} here`);
   const known = methods.filter((method) => method !== undefined);
@@ -51,7 +51,8 @@ async function runCall(family: Family, model: unknown, call: Call, tensors: Tens
     call.inputs.map((name) => [name, toTensor(tensors(`${call.name}/in/${name}`), name)]),
   );
   const given: Outputs = {};
-  for (const { run } of known) Object.assign(given, await run(model, inputs as never, call.args));
+  for (const { run } of known)
+    Object.assign(given, await run(model, inputs as never, call.args, Object.keys(call.outputs)));
   const wanted = Object.entries(call.outputs).map(([output, wanted]) => {
     return { output, wanted, got: given[output], want: wanted.value ?? tensors(`${call.name}/out/${output}`) };
   });

@@ -1,6 +1,7 @@
 // CLIP in transformers, openai/CLIP and open_clip.
-import { CLIPModel, CLIPTextModel, CLIPVisionModel, type Tensor } from '../../src/index.ts';
+import { CLIPModel, CLIPTextModel, CLIPVisionModel, contrastive_loss, type Tensor } from '../../src/index.ts';
 import { type Family, family, isBoolean, method, type Outputs } from './family.ts';
+import { isAdamW, train } from './train.ts';
 
 type Model = Awaited<ReturnType<typeof CLIPModel.from_pretrained>>;
 
@@ -51,6 +52,12 @@ export const clip: Record<string, Family> = {
     forward: method({
       inputs: ['input_ids', 'pixel_values', 'attention_mask?'],
       run: (model: Model, inputs) => model.forward(inputs),
+    }),
+    'forward, backward, step': method({
+      inputs: ['input_ids', 'pixel_values', 'attention_mask?'],
+      args: { ...isAdamW, return_loss: (value) => value === true },
+      run: (model: Model, inputs, args, wanted) =>
+        train(model, () => contrastive_loss(model.forward(inputs).logits_per_text), args, wanted),
     }),
   }),
 

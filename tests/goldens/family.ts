@@ -14,8 +14,13 @@ type Spec<M, N extends string> = {
   inputs?: readonly N[];
   /** The arguments that are known, each with the values that are. */
   args?: Record<string, (value: unknown) => boolean>;
-  /** All outputs that the method can give; those that nobody asks for are not computed. */
-  run(model: M, inputs: Inputs<N>, args: Record<string, unknown>): Outputs | Promise<Outputs>;
+  /** All outputs that the method can give, or those that are wanted; those that nobody asks for are not computed. */
+  run(
+    model: M,
+    inputs: Inputs<N>,
+    args: Record<string, unknown>,
+    wanted: readonly string[],
+  ): Outputs | Promise<Outputs>;
 };
 export type Method<M> = Spec<M, string>;
 export const method = <M, const N extends string>(spec: Spec<M, N>): Method<M> => spec as unknown as Method<M>;

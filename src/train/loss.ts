@@ -1,0 +1,30 @@
+// What is minimised. N = rows, C = classes.
+import { arange } from '../ops/index.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+export type CrossEntropyOptions = { /** Rows with this target do not count. */ ignore_index?: number };
+
+/** Mean of -log softmax(logits)[target], as torch.nn.functional.cross_entropy. logits: [N, C], target: i32 or u32 [N]. */
+export function cross_entropy(
+  logits: Tensor,
+  target: Tensor,
+  { ignore_index = -100 }: CrossEntropyOptions = {},
+): Tensor {
+  if (logits.rank !== 2 || target.rank !== 1 || target.shape[0] !== logits.shape[0]) {
+    throw new RangeError(
+      `[cross_entropy] shapes: got logits [${logits.shape}], target [${target.shape}]; want [N, C] and [N]`,
+    );
+  }
+  const counts = target.ne(ignore_index).to('f32');
+  const index = counts.ne(0).where(target, 0).unsqueeze(1);
+  const chosen = logits.to('f32').log_softmax(-1).gather(1, index).squeeze(1);
+  return chosen.mul(counts).sum().div(counts.sum()).neg();
+}
+
+/** CLIP's loss of similarities [N, N] whose diagonal belongs together: the mean of both directions' cross entropy. */
+export function contrastive_loss(logits: Tensor): Tensor {
+  const target = arange(logits.shape[0]!);
+  return cross_entropy(logits, target)
+    .add(cross_entropy(logits.transpose(0, 1), target))
+    .mul(0.5);
+}
