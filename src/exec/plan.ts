@@ -1,5 +1,5 @@
 // From a graph to a plan: a flat list of pipelines with places for their buffers, and the parameters of all of them.
-import type { Device, Pipeline } from '../gpu/device.ts';
+import type { Capabilities, Device, Pipeline } from '../gpu/device.ts';
 import { pack, type Shader, type StructLayout, specialise } from '../gpu/shader.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type Chain, writeChain } from './fuse.ts';
@@ -42,14 +42,14 @@ export function fold(count: Dispatch['groups']): readonly [number, number, numbe
 type Draft = { dispatch: Dispatch; chain?: Chain; shader: Shader; group: Group };
 
 /** The kernels of a group. */
-function drafts(group: Group, device: Device): Draft[] {
+function drafts(group: Group, capabilities: Capabilities): Draft[] {
   const { root, producer, members } = group;
   const finish = (dispatch: Dispatch, chain?: Chain): Draft => {
     const bindings = { ...dispatch.bindings, ...chain?.bindings };
     const shader = specialise(dispatch.shader, dispatch.changes, chain?.extra);
     return { dispatch: { ...dispatch, bindings }, shader, group, ...(chain && { chain }) };
   };
-  const made = (t: Tensor, y: Tensor) => t.op!.dispatch!(t.inputs as Tensor[], y, t.attrs, device.capabilities);
+  const made = (t: Tensor, y: Tensor) => t.op!.dispatch!(t.inputs as Tensor[], y, t.attrs, capabilities);
   if (members.length === 0) return made(root, root).map((d) => finish(d));
   if (!producer) {
     const { shader } = root.op!.map!;
@@ -119,16 +119,27 @@ const labelOf = ({ root, members, producer }: Group) => {
   return `${ops.map((t) => t.op!.name).join('+')} ${root.dtype} [${root.shape.join(', ')}]`;
 };
 
-/** Plans a graph on a device. Compiles what is not compiled yet; allocates nothing. */
-export async function makePlan(graph: Graph, device: Device): Promise<Plan> {
+/** The kernels of a graph in order, and where their tensors lie. Needs no device. */
+export function draft(graph: Graph, capabilities: Capabilities) {
   const all = groups(graph)
     .filter((g) => g.root.size > 0)
-    .flatMap((g) => drafts(g, device));
+    .flatMap((g) => drafts(g, capabilities));
   const accesses = all.map(({ dispatch, group }) => ({
     reads: Object.values(dispatch.bindings).map((t) => t.base),
     writes: group.root,
   }));
-  const { place, slots } = assign(graph, accesses);
+  return { all, ...assign(graph, accesses) };
+}
+
+/** Floating point operations of a kernel; those of an elementwise chain are its elements. */
+export function flopsOf({ producer, root }: Group): number {
+  const worker = producer ?? root;
+  return worker.op!.flops?.(worker.inputs as Tensor[], worker, worker.attrs) ?? worker.size;
+}
+
+/** Plans a graph on a device. Compiles what is not compiled yet; allocates nothing. */
+export async function makePlan(graph: Graph, device: Device): Promise<Plan> {
+  const { all, place, slots } = draft(graph, device.capabilities);
   const params = new Params(graph.scalars);
   const steps = all.map(async ({ dispatch, chain, shader, group }): Promise<Step> => {
     const label = labelOf(group);
@@ -141,9 +152,8 @@ export async function makePlan(graph: Graph, device: Device): Promise<Plan> {
       else if (dispatch.bindings[name]) buffers.push({ binding, place: place(dispatch.bindings[name].base) });
       else throw new Error(`[${label}] binding '${name}' was not given`);
     }
-    const worker = group.producer ?? group.root;
     const bytes = Object.values(dispatch.bindings).reduce((n, t) => n + Math.min(t.base.nbytes, t.nbytes), 0);
-    const flops = worker.op!.flops?.(worker.inputs as Tensor[], worker, worker.attrs) ?? worker.size;
+    const flops = flopsOf(group);
     return {
       label,
       buffers,

@@ -25,7 +25,7 @@ export type Pretrained<M> = M & {
   device: Device;
   /** Tensors of the checkpoint that the model has no use for. */
   unused: string[];
-  /** The weights by their names in the checkpoint. */
+  /** The weights by the names that transformers has for them. */
   named_parameters(): ReadonlyMap<string, Tensor>;
   dispose(): void;
   [Symbol.dispose](): void;
@@ -46,6 +46,13 @@ export function pretrained<M extends object>(name: string, build: (w: Weights, c
       } finally {
         await checkpoint.close();
       }
+    },
+    /** The model of a config on weights with shapes and no values, as on torch's meta device: for what shapes alone tell. */
+    from_config(config: Config, { dtype = 'f32' }: Pick<FromPretrained, 'dtype'> = {}) {
+      checkDtype(dtype);
+      const weights = new Weights(null, dtype);
+      const model = describe(name, () => build(weights, config));
+      return Object.assign(model, { config, named_parameters: () => weights.requests.wanted });
     },
   };
 }

@@ -15,13 +15,14 @@ export type Requests = {
 };
 
 export class Weights {
-  readonly #views: ReadonlyMap<string, TensorView>;
+  readonly #views: ReadonlyMap<string, TensorView> | null;
   readonly #path: string;
   readonly #dtype: 'f32' | 'f16';
   readonly requests: Requests;
 
+  /** Without `views` there is no checkpoint: every tensor that is named has its shape and no values. */
   constructor(
-    views: ReadonlyMap<string, TensorView>,
+    views: ReadonlyMap<string, TensorView> | null,
     dtype: 'f32' | 'f16' = 'f32',
     path = '',
     requests: Requests = { wanted: new Map(), missing: [], misshaped: [] },
@@ -43,7 +44,7 @@ export class Weights {
     const { wanted, missing, misshaped } = this.requests;
     const known = wanted.get(path);
     if (known && show(known.shape) === show(shape)) return known;
-    const found = this.#views.get(path);
+    const found = this.#views ? this.#views.get(path) : { shape };
     if (!found) missing.push(path);
     else if (show(found.shape) !== show(shape)) {
       misshaped.push(`${path}: got ${show(found.shape)}, want ${show(shape)}`);
@@ -57,7 +58,7 @@ export class Weights {
 
   /** The same, or undefined where the checkpoint has none. */
   maybe(name: string, shape: Shape): Tensor | undefined {
-    return this.#views.has(this.#full(name)) ? this.get(name, shape) : undefined;
+    return this.#views?.has(this.#full(name)) ? this.get(name, shape) : undefined;
   }
 
   #full(name: string): string {

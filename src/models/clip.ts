@@ -34,7 +34,8 @@ function clipText(w: Weights, ...configs: unknown[]) {
     const pooler_output = last_hidden_state.flatten(0, 1).index_select(0, end); // [B, D]
     return { last_hidden_state, pooler_output, hidden_states };
   };
-  return { forward, final_layer_norm, size: c.hidden_size };
+  const dummy_inputs = { input_ids: [1, c.max_position_embeddings] };
+  return { forward, final_layer_norm, size: c.hidden_size, dummy_inputs };
 }
 
 function clipVision(w: Weights, ...configs: unknown[]) {
@@ -54,7 +55,8 @@ function clipVision(w: Weights, ...configs: unknown[]) {
     const last_hidden_state = hidden_states.at(-1)!; // [B, L, D]
     return { last_hidden_state, pooler_output: post_layernorm(last_hidden_state.select(1, 0)), hidden_states };
   };
-  return { forward, size: D };
+  const dummy_inputs = { pixel_values: [1, c.num_channels, c.image_size, c.image_size] };
+  return { forward, size: D, dummy_inputs };
 }
 
 function clip(w: Weights, config: Config) {
@@ -75,7 +77,8 @@ function clip(w: Weights, config: Config) {
     const logits_per_image = image_embeds.matmul(text_embeds.transpose(0, 1)).mul(logitScale.exp());
     return { logits_per_image, logits_per_text: logits_per_image.transpose(0, 1), text_embeds, image_embeds };
   };
-  return { forward, get_text_features, get_image_features, text_model, vision_model };
+  const dummy_inputs = { ...text_model.dummy_inputs, ...vision_model.dummy_inputs };
+  return { forward, get_text_features, get_image_features, text_model, vision_model, dummy_inputs };
 }
 
 export const CLIPModel = pretrained('CLIPModel', clip);

@@ -1,5 +1,4 @@
-// SigLIP, Zhai et al. 2023, arXiv:2303.15343. Reference: transformers SiglipModel; checkpoint keys are used unchanged.
-// B = batch, L = tokens, D = hidden_size.
+// SigLIP, Zhai et al. 2023, arXiv:2303.15343; keys of transformers' SiglipModel. B = batch, L = tokens, D = hidden_size.
 import { settings } from '../io/config.ts';
 import { type Config, pretrained } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
@@ -27,7 +26,7 @@ function siglipText(w: Weights, config: unknown) {
     const last_hidden_state = norm(hidden_states.at(-1)!); // [B, L, D]
     return { last_hidden_state, pooler_output: head(last_hidden_state.select(1, -1)), hidden_states };
   };
-  return { forward };
+  return { forward, dummy_inputs: { input_ids: [1, c.max_position_embeddings] } };
 }
 
 /** Attention pooling: a learned query looks at all patches, then an mlp. */
@@ -55,7 +54,7 @@ function siglipVision(w: Weights, config: unknown) {
     const last_hidden_state = norm(hidden_states.at(-1)!); // [B, L, D]
     return { last_hidden_state, pooler_output: head?.(last_hidden_state), hidden_states };
   };
-  return { forward };
+  return { forward, dummy_inputs: { pixel_values: [1, c.num_channels, c.image_size, c.image_size] } };
 }
 
 function siglip(w: Weights, config: Config) {
@@ -72,7 +71,8 @@ function siglip(w: Weights, config: Config) {
     const logits_per_image = logits_per_text.transpose(0, 1);
     return { logits_per_image, logits_per_text, text_embeds, image_embeds, probs: logits_per_image.sigmoid() };
   };
-  return { forward, get_text_features, get_image_features, text_model, vision_model };
+  const dummy_inputs = { ...text_model.dummy_inputs, ...vision_model.dummy_inputs };
+  return { forward, get_text_features, get_image_features, text_model, vision_model, dummy_inputs };
 }
 
 export const SiglipModel = pretrained('SiglipModel', siglip);

@@ -24,6 +24,21 @@ export type ModelType = keyof typeof MODELS;
 
 const isModelType = (kind: unknown): kind is ModelType => typeof kind === 'string' && Object.hasOwn(MODELS, kind);
 
+/** The kind of model that a config.json asks for. */
+function modelTypeOf(config: Config | undefined, where: string): ModelType {
+  const kind = config?.model_type;
+  if (isModelType(kind)) return kind;
+  const got = config ? `model_type ${JSON.stringify(kind) ?? 'missing'}` : 'no config.json';
+  const want = Object.keys(MODELS).join(', ');
+  throw new UserError(`[${where}] not a model that can be used here: got ${got}, want one of ${want}`);
+}
+
+/** The class of a config with its `model_type`. */
+export function modelOf(config: Config, where: string) {
+  const model_type = modelTypeOf(config, where);
+  return { model_type, ...MODELS[model_type] };
+}
+
 /**
  * The `model_type` of a checkpoint and its config.json as transformers has it today, whatever names the files use. Reads
  * headers only. Throws a UserError when it is no checkpoint, or no class here runs it.
@@ -32,11 +47,7 @@ export async function identify(from: ModelSource, options: CheckpointOptions = {
   const checkpoint = await openCheckpoint(from, options);
   try {
     const { config } = await viewCheckpoint(checkpoint);
-    const kind = config?.model_type;
-    if (isModelType(kind)) return { model_type: kind, config: config as Config };
-    const got = config ? `model_type ${JSON.stringify(kind) ?? 'missing'}` : 'no config.json';
-    const want = Object.keys(MODELS).join(', ');
-    throw new UserError(`[${checkpoint.name}] not a model that can be used here: got ${got}, want one of ${want}`);
+    return { model_type: modelTypeOf(config, checkpoint.name), config: config as Config };
   } finally {
     await checkpoint.close();
   }

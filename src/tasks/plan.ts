@@ -1,0 +1,76 @@
+// What a model takes of a device, from its config.json alone.
+import { estimate } from '../exec/estimate.ts';
+import { sizeClass } from '../gpu/pool.ts';
+import { UserError } from '../io/error.ts';
+import { parseObject } from '../io/json.ts';
+import type { Config } from '../io/pretrained.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import { folderOf, type ModelSource, modelOf } from './auto.ts';
+
+const DTYPES = ['f32', 'f16'] as const;
+type Bytes = Record<(typeof DTYPES)[number], number>;
+type Module = { name: string; parameters: number; bytes: Bytes };
+
+export type MemoryPlan = {
+  model_type: string;
+  /** Shapes of what the model is called with. */
+  inputs: Record<string, readonly number[]>;
+  weights: { parameters: number; bytes: Bytes; modules: Module[] };
+  /** Of one forward pass: inputs, intermediates and results; they are f32 whatever the weights are. */
+  activations: { bytes: number; dispatches: number; flops: number };
+  /** Weights and activations. */
+  total_bytes: Bytes;
+};
+
+export type PlanOptions = {
+  batch_size?: number | undefined /** How many parts of a name make a module. */;
+  depth?: number;
+};
+
+/** The plan of a model; no device is asked for and no weights are read. Throws a UserError without a config of a known model. */
+export async function plan(from: ModelSource, { batch_size = 1, depth = 1 }: PlanOptions = {}): Promise<MemoryPlan> {
+  const folder = folderOf(from);
+  const text = await folder.text('config.json');
+  if (text === undefined) throw new UserError(`[${folder.name}] no config.json: want the folder of a model`);
+  const config = parseObject(text, 'config.json') as Config;
+  const { model_type, from_config } = modelOf(config, folder.name);
+  const models = { f32: from_config(config, { dtype: 'f32' }), f16: from_config(config, { dtype: 'f16' }) };
+  const weights = { f32: models.f32.named_parameters(), f16: models.f16.named_parameters() };
+  const bytes = (names: readonly string[]): Bytes => {
+    const sum = (dtype: keyof Bytes) => names.reduce((n, name) => n + sizeClass(weights[dtype].get(name)!.nbytes), 0);
+    return { f32: sum('f32'), f16: sum('f16') };
+  };
+  const parameters = (names: readonly string[]) => names.reduce((n, name) => n + weights.f32.get(name)!.size, 0);
+  const names = [...weights.f32.keys()];
+  const modules = new Map<string, string[]>();
+  for (const name of names) {
+    const module = name.split('.').slice(0, depth).join('.');
+    modules.set(module, [...(modules.get(module) ?? []), name]);
+  }
+  const describe = ([name, list]: [string, string[]]) => ({ name, parameters: parameters(list), bytes: bytes(list) });
+
+  const inputs: MemoryPlan['inputs'] = Object.fromEntries(
+    Object.entries<readonly number[]>(models.f32.dummy_inputs).map(([name, [, ...rest]]) => [
+      name,
+      [batch_size, ...rest],
+    ]),
+  );
+  const given = Object.entries(inputs).map(([name, shape]) => {
+    return [name, new Tensor({ shape, dtype: name.endsWith('ids') ? 'i32' : 'f32' })] as const;
+  });
+  const results: unknown[] = Object.values(models.f32.forward(Object.fromEntries(given) as never));
+  const run = estimate(results.filter((t) => t instanceof Tensor));
+  const activations = {
+    bytes: given.reduce((n, [, t]) => n + sizeClass(t.nbytes), run.intermediate_bytes + run.output_bytes),
+    dispatches: run.dispatches,
+    flops: run.flops,
+  };
+  const all = bytes(names);
+  return {
+    model_type,
+    inputs,
+    weights: { parameters: parameters(names), bytes: all, modules: [...modules].map(describe) },
+    activations,
+    total_bytes: { f32: all.f32 + activations.bytes, f16: all.f16 + activations.bytes },
+  };
+}
