@@ -4,7 +4,7 @@ import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type Graph, trace } from './graph.ts';
 import { Replay } from './replay.ts';
-import { DeviceStorage, deviceOf, leafStorage, run, settle, takeOver } from './run.ts';
+import { DeviceStorage, deviceOf, isLost, leafStorage, revive, run, settle, takeOver } from './run.ts';
 import { serial } from './serial.ts';
 
 export type Argument = Tensor | number;
@@ -33,12 +33,13 @@ export function compile<A extends readonly Argument[], R extends Result>(
   return async (...args) => {
     const signature = args.map((a) => (a instanceof Tensor ? `${a.dtype}${show(a.shape)}` : 'number')).join();
     let made = recordings.get(signature);
-    if (!made) {
+    if (!made || (await made).graph.leaves.some(isLost)) {
       made = record(fn as (...args: Tensor[]) => R, args);
       recordings.set(signature, made);
       made.catch(() => recordings.delete(signature));
     }
     const recording = await made;
+    await revive([...recording.graph.leaves, ...args.filter((a) => a instanceof Tensor)]);
     const whole = args.map((a) => (a instanceof Tensor ? a.contiguous() : a));
     const tensors = whole.filter((a) => a instanceof Tensor).map((t) => t.base);
     const device = await deviceOf([...recording.graph.leaves, ...tensors]);

@@ -1,5 +1,5 @@
 // Computing: finds or makes the plan of a graph, replays it, hands its outputs their storage.
-import { Device } from '../gpu/device.ts';
+import { Device, DeviceLost } from '../gpu/device.ts';
 import type { AdapterChoice } from '../gpu/host.ts';
 import type { Buffer } from '../gpu/pool.ts';
 import { byteLength, type TypedArray } from '../tensor/dtype.ts';
@@ -14,6 +14,8 @@ export class DeviceStorage implements Storage {
   readonly device: Device;
   readonly buffer: Buffer;
   disposed = false;
+  /** Where the values can be had again: puts them on another device once this one is lost. */
+  restore?: () => Promise<void>;
 
   constructor(device: Device, buffer: Buffer) {
     this.device = device;
@@ -64,7 +66,7 @@ export async function defaultDevice(): Promise<Device> {
   const old = chosen;
   const device = await old?.catch(() => undefined);
   if (device && !device.isLost) return device;
-  if (chosen === old) chosen = Device.request(choice);
+  if (chosen === old) chosen = device ? device.heir() : Device.request(choice);
   return chosen!;
 }
 
@@ -105,22 +107,47 @@ export function takeOver(t: Tensor, target: Tensor): void {
 }
 const OVERWRITTEN: Storage = { disposed: true, dispose: () => {} };
 
+/** Whether the values were on a device that is lost. */
+export const isLost = ({ base }: Tensor): boolean => {
+  const storage = base.storage as DeviceStorage | null;
+  return !!storage && !storage.disposed && storage.device.isLost;
+};
+
+/** Brings back what was on a lost device and can be had again. Throws DeviceLost, and names what cannot. */
+export async function revive(tensors: readonly Tensor[]): Promise<void> {
+  for (const t of tensors) {
+    if (!isLost(t)) continue; // or no longer: a model comes back as a whole
+    const { restore } = t.base.storage as DeviceStorage;
+    if (!restore) throw new DeviceLost(`[run] ${t} was on a device that is lost, and nowhere else: make it again`);
+    await restore();
+  }
+}
+
 export async function run(tensors: readonly Tensor[], on?: Device): Promise<void> {
-  await serial(async () => {
-    const bases = [...new Set(tensors.map((t) => t.base))];
-    for (const t of bases) if (t.storage?.disposed) leafStorage(t, (t.storage as DeviceStorage).device);
-    const pending = bases.filter((t) => !t.storage && t.scalar === null);
-    if (pending.length === 0) return;
-    const graph = trace(pending);
-    const device = on ?? (await deviceOf(graph.leaves));
-    const replay = graph.nodes.length > 0 ? await Replay.of(graph, device) : undefined;
-    // no await from here to the submit: whoever disposes a leaf does so before, and hears of it, or after
-    const leaves = graph.leaves.map((t) => leafStorage(t, device).buffer);
-    const scalars = graph.scalars.map((t) => t.scalar!);
-    const buffers = (await replay?.run(leaves, scalars)) ?? [];
-    for (const [i, t] of graph.outputs.entries()) settle(t, new DeviceStorage(device, buffers[i]!));
-    for (const { node, target } of graph.writes) takeOver(node, target);
-  });
+  for (;;) {
+    const lost = await serial(() => attempt(tensors, on));
+    if (lost.length === 0) return;
+    await revive(lost); // not within the turn: it runs something itself
+  }
+}
+
+/** Computes tensors, or gives those that have to be brought back first. */
+async function attempt(tensors: readonly Tensor[], on?: Device): Promise<Tensor[]> {
+  const bases = [...new Set(tensors.map((t) => t.base))];
+  for (const t of bases) if (t.storage?.disposed) leafStorage(t, (t.storage as DeviceStorage).device);
+  const pending = bases.filter((t) => !t.storage && t.scalar === null);
+  const graph = trace(pending);
+  const lost = [...bases, ...graph.leaves].filter(isLost);
+  if (lost.length > 0 || pending.length === 0) return lost;
+  const device = on ?? (await deviceOf(graph.leaves));
+  const replay = graph.nodes.length > 0 ? await Replay.of(graph, device) : undefined;
+  // no await from here to the submit: whoever disposes a leaf does so before, and hears of it, or after
+  const leaves = graph.leaves.map((t) => leafStorage(t, device).buffer);
+  const scalars = graph.scalars.map((t) => t.scalar!);
+  const buffers = (await replay?.run(leaves, scalars)) ?? [];
+  for (const [i, t] of graph.outputs.entries()) settle(t, new DeviceStorage(device, buffers[i]!));
+  for (const { node, target } of graph.writes) takeOver(node, target);
+  return [];
 }
 
 /** Computes a tensor and copies its elements to the host. */

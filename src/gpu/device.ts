@@ -25,6 +25,8 @@ export class Device {
   readonly counters = { pipelines: 0, bindGroups: 0, dispatches: 0, submits: 0 };
   readonly #pipelines = new Map<string, Promise<Pipeline>>();
   #lost: DeviceLost | null = null;
+  #choice: AdapterChoice | null = null;
+  #heir: Promise<Device> | undefined;
   #failure: Error | null = null;
 
   constructor(gpu: GPUDevice, adapter: AdapterDescription) {
@@ -56,7 +58,9 @@ export class Device {
     }
     const features = (['subgroups'] as GPUFeatureName[]).filter((f) => adapter.features.has(f));
     const gpu = await adapter.requestDevice({ requiredLimits: limits, requiredFeatures: features });
-    return new Device(gpu, info);
+    const device = new Device(gpu, info);
+    device.#choice = choice;
+    return device;
   }
 
   /** The Device of a GPUDevice that exists already (a page's own): always the same one. A Device is its own. */
@@ -73,6 +77,22 @@ export class Device {
 
   get isLost(): boolean {
     return this.#lost !== null;
+  }
+
+  /**
+   * This device, or once it is lost one like it, requested anew. Throws DeviceLost where there is none: the GPUDevice was the
+   * caller's, or the device was disposed.
+   */
+  async heir(): Promise<Device> {
+    if (!this.#lost) return this;
+    if (!this.#choice) throw this.#lost;
+    this.#heir ??= Device.request(this.#choice);
+    try {
+      return await (await this.#heir).heir();
+    } catch (error) {
+      this.#heir = undefined;
+      throw error;
+    }
   }
 
   /** Throws what went wrong since the last call: a lost device or an error the driver reported late. */
@@ -146,7 +166,8 @@ export class Device {
       this.check();
       return copy;
     } catch (error) {
-      await Promise.resolve(); // `lost` settles in a microtask of its own
+      await this.gpu.queue.onSubmittedWorkDone().catch(() => {}); // Deno's wgpu tells of a loss when it is polled
+      await new Promise((resolve) => setTimeout(resolve)); // `lost` settles in a task of its own
       this.check();
       throw error;
     } finally {
@@ -154,8 +175,9 @@ export class Device {
     }
   }
 
-  /** Frees everything the device holds. Tensors on it are gone. */
+  /** Frees everything the device holds. Tensors on it are gone, and no other takes its place. */
   dispose(): void {
+    this.#choice = null;
     this.gpu.destroy();
   }
   [Symbol.dispose](): void {

@@ -1,5 +1,5 @@
 // Tensors from files into buffers of the device, in pieces: the host holds one piece at a time, the device converts.
-import { adopt, DeviceStorage, run, settle } from '../exec/run.ts';
+import { assign, DeviceStorage, run, settle } from '../exec/run.ts';
 import type { Device } from '../gpu/device.ts';
 import { FLOAT_FORMATS, type FloatFormat, from_bits } from '../ops/bits.ts';
 import { tensor } from '../ops/create.ts';
@@ -54,13 +54,16 @@ export function checkFit(
   return unused;
 }
 
-/** Fills every tensor that the model asked for. On any error the buffers made so far are given back. */
+/**
+ * Fills every tensor that the model asked for, all or none: on any error the buffers made so far are given back and the
+ * tensors have what they had. `restore` is what brings the values back after the device is lost.
+ */
 export async function loadAll(
   checkpoint: Checkpoint,
   { wanted }: Requests,
   views: ReadonlyMap<string, TensorView>,
   device: Device,
-  { progress_callback, signal }: LoadOptions,
+  { progress_callback, signal, restore }: LoadOptions & { restore: () => Promise<void> },
 ): Promise<void> {
   const jobs = [...wanted].map(([path, t]) => {
     const view = views.get(path)!;
@@ -79,6 +82,7 @@ export async function loadAll(
     flying += bytes;
   };
   progress_callback?.({ status: 'initiate', name });
+  const made: Tensor[] = [];
   try {
     for (const { t, view, stored } of jobs) {
       const onBytes = (bytes: number) => {
@@ -87,11 +91,16 @@ export async function loadAll(
         const progress = total > 0 ? (100 * loaded) / total : 100;
         progress_callback?.({ status: 'progress', name, file: stored.source.name, loaded, total, progress });
       };
-      adopt(t, await loadView(checkpoint, view, t.dtype as 'f32' | 'f16', { device, room, onBytes }));
+      made.push(await loadView(checkpoint, view, t.dtype as 'f32' | 'f16', { device, room, onBytes }));
     }
+    await device.idle();
   } catch (error) {
-    for (const { t } of jobs) t.storage?.dispose();
+    for (const t of made) t.dispose();
     throw error;
+  }
+  for (const [i, { t }] of jobs.entries()) {
+    assign(t, made[i]!);
+    (t.storage as DeviceStorage).restore = restore;
   }
   progress_callback?.({ status: 'ready', name });
 }

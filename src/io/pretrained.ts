@@ -2,7 +2,7 @@
 import { defaultDevice } from '../exec/run.ts';
 import { Device } from '../gpu/device.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { type Checkpoint, type CheckpointOptions, openCheckpoint } from './checkpoint.ts';
+import { type CheckpointOptions, openCheckpoint } from './checkpoint.ts';
 import { UserError } from './error.ts';
 import { viewCheckpoint } from './layouts/index.ts';
 import { checkFit, type LoadOptions, loadAll } from './load.ts';
@@ -20,9 +20,12 @@ export type FromPretrained = LoadOptions &
 // biome-ignore lint/suspicious/noExplicitAny: a config is what its checkpoint says; each model states its own type
 export type Config = Record<string, any>;
 
+type Source = string | Folder | Blob | readonly Blob[];
+
 export type Pretrained<M> = M & {
   config: Config;
-  device: Device;
+  /** Where the weights are: after a loss the device that took its place. */
+  readonly device: Device;
   /** Tensors of the checkpoint that the model has no use for. */
   unused: string[];
   /** The weights by the names that transformers has for them. */
@@ -34,18 +37,10 @@ export type Pretrained<M> = M & {
 /** `CLIPModel = pretrained('CLIPModel', clip)`; `await CLIPModel.from_pretrained(folder)` is the model with its weights. */
 export function pretrained<M extends object>(name: string, build: (w: Weights, config: Config) => M) {
   return {
-    async from_pretrained(
-      from: string | Folder | Blob | readonly Blob[],
-      options: FromPretrained = {},
-    ): Promise<Pretrained<M>> {
+    async from_pretrained(from: Source, options: FromPretrained = {}): Promise<Pretrained<M>> {
       checkDtype(options.dtype);
       const device = options.device !== undefined ? Device.from(options.device) : undefined;
-      const checkpoint = await openCheckpoint(from, options);
-      try {
-        return await load(name, build, checkpoint, { ...options, device });
-      } finally {
-        await checkpoint.close();
-      }
+      return await load(name, build, from, { ...options, device });
     },
     /** The model of a config on weights with shapes and no values, as on torch's meta device: for what shapes alone tell. */
     from_config(config: Config, { dtype = 'f32' }: Pick<FromPretrained, 'dtype'> = {}) {
@@ -60,24 +55,52 @@ export function pretrained<M extends object>(name: string, build: (w: Weights, c
 async function load<M extends object>(
   name: string,
   build: (w: Weights, config: Config) => M,
-  checkpoint: Checkpoint,
+  from: Source,
   options: FromPretrained & { device: Device | undefined },
 ): Promise<Pretrained<M>> {
-  const view = await viewCheckpoint(checkpoint);
-  const { config } = view;
-  if (!config) throw new UserError(`[${name}] ${checkpoint.name} has no config.json: want it beside the weights`);
-  const weights = new Weights(view.views, options.dtype ?? 'f32');
-  const model = describe(checkpoint.name, () => build(weights, config));
-  const known = { ...view, unexpected: [...view.unexpected, ...checkpoint.unexpected] };
-  const kind = typeof config.model_type === 'string' ? `model_type ${config.model_type}, loaded as ${name}` : undefined;
-  const unused = checkFit(checkpoint.name, weights.requests, known, kind);
-  const device = options.device ?? (await defaultDevice());
-  await loadAll(checkpoint, weights.requests, view.views, device, options);
-  const named_parameters = () => weights.requests.wanted;
-  const dispose = () => {
-    for (const t of weights.requests.wanted.values()) t.dispose();
+  const checkpoint = await openCheckpoint(from, options);
+  try {
+    const view = await viewCheckpoint(checkpoint);
+    const { config } = view;
+    if (!config) throw new UserError(`[${name}] ${checkpoint.name} has no config.json: want it beside the weights`);
+    const weights = new Weights(view.views, options.dtype ?? 'f32');
+    const model = describe(checkpoint.name, () => build(weights, config));
+    const known = { ...view, unexpected: [...view.unexpected, ...checkpoint.unexpected] };
+    const kind =
+      typeof config.model_type === 'string' ? `model_type ${config.model_type}, loaded as ${name}` : undefined;
+    const unused = checkFit(checkpoint.name, weights.requests, known, kind);
+    let device = options.device ?? (await defaultDevice());
+    const restore = together(async () => {
+      device = await device.heir();
+      const again = await openCheckpoint(from, options);
+      try {
+        const { views } = await viewCheckpoint(again);
+        await loadAll(again, weights.requests, views, device, { ...options, signal: undefined, restore });
+      } finally {
+        await again.close();
+      }
+    });
+    await loadAll(checkpoint, weights.requests, view.views, device, { ...options, restore });
+    const named_parameters = () => weights.requests.wanted;
+    const dispose = () => {
+      for (const t of weights.requests.wanted.values()) t.dispose();
+    };
+    const more = { config, unused, named_parameters, dispose, [Symbol.dispose]: dispose };
+    return Object.defineProperty(Object.assign(model, more), 'device', { get: () => device }) as Pretrained<M>;
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** Calls that come while one is at work wait for that one. */
+function together(work: () => Promise<void>): () => Promise<void> {
+  let at: Promise<void> | undefined;
+  return () => {
+    at ??= work().finally(() => {
+      at = undefined;
+    });
+    return at;
   };
-  return Object.assign(model, { config, device, unused, named_parameters, dispose, [Symbol.dispose]: dispose });
 }
 
 /** What a config makes impossible is the user's to know. */
