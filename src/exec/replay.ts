@@ -1,6 +1,6 @@
 // A plan on its device, ready to run again: bind groups made once for each set of buffers, one parameter buffer.
 import type { Device } from '../gpu/device.ts';
-import type { Buffer } from '../gpu/pool.ts';
+import { type Buffer, megabytes, OutOfMemory, sizeClass } from '../gpu/pool.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Graph } from './graph.ts';
 import type { Place } from './memory.ts';
@@ -24,13 +24,12 @@ class Shared {
     return shared;
   }
 
-  grow(device: Device, sizes: readonly number[]): void {
-    sizes.forEach((bytes, i) => {
-      const old = this.slots[i];
-      if (old && old.size >= bytes) return;
-      this.slots[i] = device.pool.acquire(bytes);
-      if (old) device.pool.release(old);
-    });
+  grow({ pool }: Device, sizes: readonly number[]): void {
+    if (sizes.every((bytes, i) => (this.slots[i]?.size ?? 0) >= bytes)) return;
+    const wanted = this.slots.map(({ size }) => size);
+    for (const [i, bytes] of sizes.entries()) wanted[i] = Math.max(wanted[i] ?? 0, bytes);
+    for (const slot of this.slots.splice(0)) pool.release(slot);
+    for (const bytes of wanted) this.slots.push(pool.acquire(bytes));
   }
 }
 
@@ -44,13 +43,6 @@ export const trim = (device: Device): Promise<void> =>
     for (const slot of shared.slots.splice(0)) device.pool.release(slot);
     device.pool.trim();
   });
-
-/** Starts to look for errors of WebGPU; the function it returns tells the first. */
-function watch(gpu: GPUDevice): () => Promise<GPUError | undefined> {
-  gpu.pushErrorScope('out-of-memory');
-  gpu.pushErrorScope('validation');
-  return async () => (await Promise.all([gpu.popErrorScope(), gpu.popErrorScope()])).find((e) => e) ?? undefined;
-}
 
 export class Replay {
   readonly #device: Device;
@@ -101,7 +93,8 @@ export class Replay {
     const shared = Shared.of(device);
     this.#writeScalars(scalars);
     const outputs: Buffer[] = [];
-    const trouble = this.#proven ? async () => undefined : watch(device.gpu);
+    if (!this.#proven) device.gpu.pushErrorScope('validation');
+    const trouble = async () => (this.#proven ? null : await device.gpu.popErrorScope());
     try {
       shared.grow(device, this.#plan.slots);
       for (const bytes of this.#outputs) outputs.push(device.pool.acquire(bytes));
@@ -112,16 +105,33 @@ export class Replay {
     } catch (error) {
       await trouble();
       for (const buffer of outputs) device.pool.release(buffer);
-      throw error;
+      throw error instanceof OutOfMemory ? this.#tooLarge(shared, error) : error;
     }
-    const error = await trouble();
-    if (error) {
+    try {
+      const error = await trouble();
+      if (error) throw new Error(`[run] ${error.message}`);
+      await device.pool.proven();
+    } catch (error) {
       for (const buffer of [...outputs, ...shared.slots.splice(0)]) device.pool.discard(buffer);
       device.check();
-      throw new Error(`[run] ${error.message}`);
+      throw error instanceof OutOfMemory ? this.#tooLarge(shared, error) : error;
     }
     this.#proven = true;
     return outputs;
+  }
+
+  /** Frees what plans share, and says what this one takes and what would fit. */
+  #tooLarge(shared: Shared, { message }: OutOfMemory): OutOfMemory {
+    const { pool } = this.#device;
+    for (const slot of shared.slots.splice(0)) pool.release(slot);
+    pool.trim();
+    const wanted = [...this.#plan.slots, ...this.#outputs].reduce((n, bytes) => n + sizeClass(bytes), 0);
+    const left = pool.limit - pool.stats.liveBytes;
+    const fits = Number.isFinite(left) ? `, ${megabytes(left)} would fit` : '';
+    return new OutOfMemory(
+      `[run] this run takes ${megabytes(wanted)} beside ${megabytes(pool.stats.liveBytes)} in use${fits}: ` +
+        `run fewer inputs at once, or dispose tensors. (${message})`,
+    );
   }
 
   #writeScalars(values: readonly number[]): void {

@@ -1,6 +1,5 @@
 // Computing: finds or makes the plan of a graph, replays it, hands its outputs their storage.
-import { Device, DeviceLost } from '../gpu/device.ts';
-import type { AdapterChoice } from '../gpu/host.ts';
+import { Device, type DeviceChoice, DeviceLost } from '../gpu/device.ts';
 import type { Buffer } from '../gpu/pool.ts';
 import { byteLength, type TypedArray } from '../tensor/dtype.ts';
 import { isContiguous } from '../tensor/shape.ts';
@@ -59,7 +58,7 @@ export function assign(t: Tensor, value: Tensor): void {
 }
 
 let chosen: Promise<Device> | undefined;
-let choice: AdapterChoice = {};
+let choice: DeviceChoice = {};
 
 /** The device that tensors without one are computed on: made at the first use or given to `setDevice`; a new one once it is lost. */
 export async function defaultDevice(): Promise<Device> {
@@ -71,7 +70,7 @@ export async function defaultDevice(): Promise<Device> {
 }
 
 /** Chooses the default device: one that exists, or how to find an adapter (`{ adapter: 'software' }`). */
-export async function setDevice(device: Device | GPUDevice | AdapterChoice): Promise<Device> {
+export async function setDevice(device: Device | GPUDevice | DeviceChoice): Promise<Device> {
   if (device instanceof Device) chosen = Promise.resolve(device);
   else if (typeof device !== 'object' || 'queue' in device) chosen = Promise.resolve(Device.from(device as GPUDevice));
   else chosen = Device.request((choice = device));

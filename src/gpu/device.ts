@@ -8,6 +8,9 @@ export class DeviceLost extends Error {
   override name = 'DeviceLost';
 }
 
+/** Which adapter, and how many bytes of its memory may be taken: more is an OutOfMemory. */
+export type DeviceChoice = AdapterChoice & { max_memory?: number | undefined };
+
 /** What a kernel may depend on. */
 export type Capabilities = {
   software: boolean;
@@ -25,15 +28,15 @@ export class Device {
   readonly counters = { pipelines: 0, bindGroups: 0, dispatches: 0, submits: 0 };
   readonly #pipelines = new Map<string, Promise<Pipeline>>();
   #lost: DeviceLost | null = null;
-  #choice: AdapterChoice | null = null;
+  #choice: DeviceChoice | null = null;
   #heir: Promise<Device> | undefined;
   #failure: Error | null = null;
 
-  constructor(gpu: GPUDevice, adapter: AdapterDescription) {
+  constructor(gpu: GPUDevice, adapter: AdapterDescription, max_memory?: number) {
     this.gpu = gpu;
     wrapped.set(gpu, this);
     this.adapter = adapter;
-    this.pool = new BufferPool(gpu);
+    this.pool = new BufferPool(gpu, max_memory);
     this.capabilities = {
       software: adapter.software,
       subgroupSize: gpu.features.has('subgroups') ? adapter.subgroup_size : 0,
@@ -48,8 +51,8 @@ export class Device {
     });
   }
 
-  /** A device of this host with all the adapter's limits; see `AdapterChoice`. */
-  static async request(choice: AdapterChoice = {}): Promise<Device> {
+  /** A device of this host with all the adapter's limits; see `DeviceChoice`. */
+  static async request(choice: DeviceChoice = {}): Promise<Device> {
     const { adapter, info } = await requestAdapter(choice);
     const limits: Record<string, number> = {};
     for (const name in adapter.limits) {
@@ -58,7 +61,7 @@ export class Device {
     }
     const features = (['subgroups'] as GPUFeatureName[]).filter((f) => adapter.features.has(f));
     const gpu = await adapter.requestDevice({ requiredLimits: limits, requiredFeatures: features });
-    const device = new Device(gpu, info);
+    const device = new Device(gpu, info, choice.max_memory);
     device.#choice = choice;
     return device;
   }

@@ -16,17 +16,29 @@ export function sizeClass(bytes: number): number {
   return Math.ceil(bytes / step) * step;
 }
 
+/** There is no room for what was asked: nothing of it was kept, and what was there before still is. */
+export class OutOfMemory extends Error {
+  override name = 'OutOfMemory';
+}
+
+/** Bytes as people read them. */
+export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
+
 const MAX_FREE = 2 ** 29; // bytes that wait; what comes back beyond is destroyed
 
 export class BufferPool {
   readonly #device: GPUDevice;
   readonly #free = new Map<string, Buffer[]>();
   #nextId = 1;
+  readonly #unproven: Promise<GPUError | null>[] = [];
+  /** Bytes that may be in use, those that wait included. */
+  readonly limit: number;
   /** Buffers made so far, those in use and those waiting, with the bytes of both. */
   readonly stats = { created: 0, live: 0, liveBytes: 0, free: 0, freeBytes: 0 };
 
-  constructor(device: GPUDevice) {
+  constructor(device: GPUDevice, limit = Number.POSITIVE_INFINITY) {
     this.#device = device;
+    this.limit = limit;
   }
 
   acquire(bytes: number, kind: BufferKind = 'storage'): Buffer {
@@ -36,6 +48,7 @@ export class BufferPool {
       throw new RangeError(`[gpu] a buffer of ${bytes} bytes: the device's largest is ${limit}; split the tensor`);
     }
     const waiting = this.#free.get(kind + size)?.pop();
+    if (!waiting) this.#makeRoom(size);
     this.stats.live++;
     this.stats.liveBytes += size;
     if (waiting) {
@@ -44,7 +57,28 @@ export class BufferPool {
       return waiting;
     }
     this.stats.created++;
-    return { id: this.#nextId++, gpu: this.#device.createBuffer({ size, usage: USAGE[kind] }), size };
+    this.#device.pushErrorScope('out-of-memory');
+    const gpu = this.#device.createBuffer({ size, usage: USAGE[kind] });
+    this.#unproven.push(this.#device.popErrorScope().catch(() => null)); // of a lost device others tell
+    return { id: this.#nextId++, gpu, size };
+  }
+
+  #makeRoom(bytes: number): void {
+    const { stats, limit } = this;
+    if (stats.liveBytes + stats.freeBytes + bytes > limit) this.trim();
+    if (stats.liveBytes + bytes <= limit) return;
+    const left = megabytes(Math.max(0, limit - stats.liveBytes));
+    throw new OutOfMemory(
+      `[gpu] out of memory: ${megabytes(bytes)} more do not fit, ${left} of max_memory ${megabytes(limit)} are left`,
+    );
+  }
+
+  /** Throws OutOfMemory if the driver had no memory for a buffer made since the last call; at once if none was made. */
+  async proven(): Promise<void> {
+    if (this.#unproven.length === 0) return;
+    const error = (await Promise.all(this.#unproven.splice(0))).find((e) => e);
+    if (error)
+      throw new OutOfMemory(`[gpu] out of memory, with ${megabytes(this.stats.liveBytes)} in use: ${error.message}`);
   }
 
   /** Takes back a buffer that must not be handed out again: one that the device had no memory for. */

@@ -1,6 +1,7 @@
 // Tensors from files into buffers of the device, in pieces: the host holds one piece at a time, the device converts.
 import { assign, DeviceStorage, run, settle } from '../exec/run.ts';
 import type { Device } from '../gpu/device.ts';
+import { megabytes, OutOfMemory, sizeClass } from '../gpu/pool.ts';
 import { FLOAT_FORMATS, type FloatFormat, from_bits } from '../ops/bits.ts';
 import { tensor } from '../ops/create.ts';
 import { arange } from '../ops/elementwise-family.ts';
@@ -82,6 +83,7 @@ export async function loadAll(
     flying += bytes;
   };
   progress_callback?.({ status: 'initiate', name });
+  checkRoom(name, wanted, device);
   const made: Tensor[] = [];
   try {
     for (const { t, view, stored } of jobs) {
@@ -93,6 +95,7 @@ export async function loadAll(
       };
       made.push(await loadView(checkpoint, view, t.dtype as 'f32' | 'f16', { device, room, onBytes }));
     }
+    await device.pool.proven();
     await device.idle();
   } catch (error) {
     for (const t of made) t.dispose();
@@ -103,6 +106,19 @@ export async function loadAll(
     (t.storage as DeviceStorage).restore = restore;
   }
   progress_callback?.({ status: 'ready', name });
+}
+
+/** Throws before a byte is read where the weights cannot fit. */
+function checkRoom(name: string, wanted: Requests['wanted'], { pool }: Device): void {
+  const bytes = (halves: boolean) =>
+    [...wanted.values()].reduce((n, t) => n + sizeClass(halves ? Math.ceil(t.size / 2) * 4 : t.nbytes), 0);
+  const left = pool.limit - pool.stats.liveBytes;
+  if (bytes(false) <= left) return;
+  const halves = bytes(true) <= left ? ` In f16 they take ${megabytes(bytes(true))} and would fit: dtype 'f16'.` : '';
+  throw new OutOfMemory(
+    `[${name}] the weights take ${megabytes(bytes(false))}, ${megabytes(left)} of max_memory ` +
+      `${megabytes(pool.limit)} are left.${halves} Else dispose other models, or raise max_memory.`,
+  );
 }
 
 /** One tensor as a layout shows it: rows, scaled where the file says so, transposed. Its storage has the wanted order. */

@@ -1,7 +1,19 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type Device, defaultDevice, full, grad, run, setDevice, type Tensor, tensor, trim } from '../../src/index.ts';
+import {
+  CLIPModel,
+  type Device,
+  defaultDevice,
+  full,
+  grad,
+  run,
+  setDevice,
+  type Tensor,
+  tensor,
+  trim,
+} from '../../src/index.ts';
+import { plan } from '../../src/tasks/plan.ts';
 import { randomNd, upload } from '../ops/harness.ts';
 
 describe('disposed', () => {
@@ -161,6 +173,48 @@ describe('a tensor that nobody can reach', () => {
   });
 });
 
+describe('max_memory', () => {
+  const tight = (max_memory: number) => setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software', max_memory });
+
+  it('refuses what does not fit, says what would, and keeps nothing of it', async () => {
+    const device = await tight(4e6);
+    const x = await upload(randomNd([1000, 100], 1)).realize(); // 0.4 MB
+    const before = device.pool.stats.liveBytes;
+    const large = x.matmul(x.transpose(0, 1)).softmax(-1).sum(); // two of 4 MB
+    await expect(large.item()).rejects.toMatchObject({
+      name: 'OutOfMemory',
+      message: expect.stringMatching(
+        /^\[run\] this run takes 8\.\d MB beside 0\.4 MB in use, 3\.\d MB would fit: run fewer/,
+      ),
+    });
+    expect(device.pool.stats.liveBytes).toBeLessThan(before + 4096); // parameters of the plan
+    expect(device.pool.stats.free).toBe(0);
+    expect(await x.narrow(0, 0, 10).square().mean().item()).toBeGreaterThan(0);
+    x.dispose();
+  });
+  it('makes room of what waits', async () => {
+    const device = await tight(3e6);
+    for (let size = 500_000; size > 490_000; size -= 1000) {
+      using y = await tensor([1]).expand([size]).add(1).realize(); // each of another size: 2 MB
+      expect(y.size).toBe(size);
+    }
+    expect(device.pool.stats.liveBytes + device.pool.stats.freeBytes).toBeLessThanOrEqual(3e6);
+  });
+  it('is looked at before weights are read', async () => {
+    const folder = 'tests/goldens/cases/clip';
+    const reads: string[] = [];
+    const load = async (max_memory: number, dtype: 'f32' | 'f16') => {
+      const progress_callback = ({ status }: { status: string }) => void reads.push(status);
+      return CLIPModel.from_pretrained(folder, { device: await tight(max_memory), dtype, progress_callback });
+    };
+    const { f32, f16 } = (await plan(folder)).weights.bytes;
+    const error = { name: 'OutOfMemory', message: expect.stringMatching(/In f16 they take \d\.\d MB and would fit/) };
+    await expect(load(f32 - 1, 'f32')).rejects.toMatchObject(error);
+    expect(reads.filter((status) => status === 'progress')).toEqual([]);
+    await expect(load(f16 - 1, 'f16')).rejects.toThrow('dispose other models, or raise max_memory');
+  });
+});
+
 describe('another device', () => {
   it('has tensors of its own, and says so', async () => {
     const here = await tensor([1, 2]).realize();
@@ -174,7 +228,7 @@ describe('another device', () => {
     expect(await here.add(1).data()).toEqual(Float32Array.of(2, 3));
     other.dispose();
     await other.gpu.lost;
-    await expect(there.add(1).data()).rejects.toThrow(/\[gpu\] the device was lost/);
+    await expect(there.add(1).data()).rejects.toThrow(/\[run\] computed f32 \[2\] was on a device that is lost/);
     await setDevice(old);
     expect(await tensor([1]).add(1).item()).toBe(2);
   });
