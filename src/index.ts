@@ -1,7 +1,7 @@
 // The public API, nothing but exports.
 export { compile } from './exec/compile.ts';
 export { trim } from './exec/replay.ts';
-export { defaultDevice, run, setDevice } from './exec/run.ts';
+export { defaultDevice, type RunOptions, run, setDevice } from './exec/run.ts';
 export { formatTrace, setTrace, type TraceEvent } from './exec/trace.ts';
 export { Device, type DeviceChoice, DeviceLost } from './gpu/device.ts';
 export type { AdapterChoice, AdapterDescription } from './gpu/host.ts';

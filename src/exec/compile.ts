@@ -44,7 +44,7 @@ export function compile<A extends readonly Argument[], R extends Result>(
     const tensors = whole.filter((a) => a instanceof Tensor).map((t) => t.base);
     const device = await deviceOf([...recording.graph.leaves, ...tensors]);
     try {
-      await run(tensors, device);
+      await run(tensors, { device });
       return (await serial(() => call(recording, whole, device))) as R;
     } finally {
       for (const [i, t] of whole.entries()) {

@@ -6,11 +6,12 @@ import type { Graph } from './graph.ts';
 import type { Place } from './memory.ts';
 import { makePlan, type Plan, type Step } from './plan.ts';
 import { serial } from './serial.ts';
+import { type Piece, pieces, submit } from './submit.ts';
 import { tracer } from './trace.ts';
 
 const MAX_PLANS = 128; // of one device; the least recently used goes first
 const MAX_BIND_GROUPS = 64; // of one step; outputs and inputs rotate over few pooled buffers
-const PER_SUBMIT = 256; // dispatches
+const MAX_BINDINGS = 32; // lists of bind groups, one for each set of buffers met
 
 /** What the plans of one device share. They run one after the other, so slots are the maximum of them, not the sum. */
 class Shared {
@@ -50,7 +51,8 @@ export class Replay {
   readonly #outputs: readonly number[]; // bytes
   #params: Buffer | null;
   readonly #bindGroups: Map<string, GPUBindGroup>[];
-  #last: { ids: number[]; groups: GPUBindGroup[] } = { ids: [], groups: [] };
+  readonly #bound = new Map<string, GPUBindGroup[]>();
+  readonly #pieces: readonly Piece[];
   #proven = false;
 
   private constructor(device: Device, plan: Plan, outputs: readonly Tensor[]) {
@@ -60,6 +62,7 @@ export class Replay {
     this.#params = plan.params.byteLength > 0 ? device.pool.acquire(plan.params.byteLength, 'uniform') : null;
     if (this.#params) device.write(this.#params, 0, plan.params);
     this.#bindGroups = plan.steps.map(() => new Map());
+    this.#pieces = pieces(plan.steps, device.capabilities.software);
   }
 
   /** The plan of a graph's structure, from the cache or new. */
@@ -86,9 +89,9 @@ export class Replay {
 
   /**
    * Runs it: buffers of the leaves and values of the scalars in, buffers of the outputs (now the caller's) out. Up to the
-   * submit nothing is awaited. What WebGPU finds wrong with the first run is thrown, with the labels of its ops.
+   * first submit nothing is awaited, and no buffer that is given back meanwhile goes to anyone else. What WebGPU finds wrong with the first run is thrown, with the labels of its ops.
    */
-  async run(leaves: readonly Buffer[], scalars: readonly number[]): Promise<Buffer[]> {
+  async run(leaves: readonly Buffer[], scalars: readonly number[], signal?: AbortSignal): Promise<Buffer[]> {
     const device = this.#device;
     const shared = Shared.of(device);
     this.#writeScalars(scalars);
@@ -101,7 +104,7 @@ export class Replay {
       const groups = this.#groups(leaves, outputs);
       const trace = tracer();
       if (trace) await trace.run(device, this.#plan.steps, groups);
-      else this.#submit(groups);
+      else await this.#submit(groups, signal);
     } catch (error) {
       await trouble();
       for (const buffer of outputs) device.pool.release(buffer);
@@ -134,6 +137,15 @@ export class Replay {
     );
   }
 
+  async #submit(groups: readonly GPUBindGroup[], signal: AbortSignal | undefined): Promise<void> {
+    const letGo = this.#device.pool.hold();
+    try {
+      await submit(this.#device, this.#plan.steps, groups, this.#pieces, signal);
+    } finally {
+      letGo();
+    }
+  }
+
   #writeScalars(values: readonly number[]): void {
     const { scalars, params } = this.#plan;
     if (scalars.length === 0) return;
@@ -152,12 +164,13 @@ export class Replay {
   #groups(leaves: readonly Buffer[], outputs: readonly Buffer[]): GPUBindGroup[] {
     const { slots } = Shared.of(this.#device);
     const of = { leaf: leaves, output: outputs, slot: slots };
-    const ids = [...leaves, ...outputs, ...slots].map((b) => b.id);
-    const last = this.#last;
-    if (ids.length === last.ids.length && ids.every((id, i) => id === last.ids[i])) return last.groups;
+    const key = [leaves, outputs, slots].map((buffers) => buffers.map(({ id }) => id).join()).join(';');
+    const known = this.#bound.get(key);
+    if (known) return known;
     const buffer = ({ of: kind, index }: Place) => of[kind][index]!;
     const groups = this.#plan.steps.map((step, i) => this.#group(step, this.#bindGroups[i]!, buffer));
-    this.#last = { ids, groups };
+    if (this.#bound.size >= MAX_BINDINGS) this.#bound.clear();
+    this.#bound.set(key, groups);
     return groups;
   }
 
@@ -177,26 +190,6 @@ export class Replay {
     if (cache.size >= MAX_BIND_GROUPS) cache.clear();
     cache.set(key, group);
     return group;
-  }
-
-  #submit(groups: readonly GPUBindGroup[]): void {
-    const { gpu, counters } = this.#device;
-    const { steps } = this.#plan;
-    for (let from = 0; from < steps.length; from += PER_SUBMIT) {
-      const encoder = gpu.createCommandEncoder();
-      const pass = encoder.beginComputePass();
-      const end = Math.min(from + PER_SUBMIT, steps.length);
-      for (let i = from; i < end; i++) {
-        const step = steps[i]!;
-        pass.setPipeline(step.pipeline.gpu);
-        pass.setBindGroup(0, groups[i]!);
-        pass.dispatchWorkgroups(...step.groups);
-      }
-      pass.end();
-      gpu.queue.submit([encoder.finish()]);
-      counters.dispatches += end - from;
-      counters.submits++;
-    }
   }
 
   dispose(): void {

@@ -122,16 +122,24 @@ export async function revive(tensors: readonly Tensor[]): Promise<void> {
   }
 }
 
-export async function run(tensors: readonly Tensor[], on?: Device): Promise<void> {
+export type RunOptions = {
+  /** The device for what is on none yet; the default device else. */
+  device?: Device | undefined;
+  /** Looked at between pieces of about a tenth of a second. */
+  signal?: AbortSignal | undefined;
+};
+
+/** Computes tensors, all in one plan. After an abort none of them is computed, and all can be asked for again. */
+export async function run(tensors: readonly Tensor[], options: RunOptions = {}): Promise<void> {
   for (;;) {
-    const lost = await serial(() => attempt(tensors, on));
+    const lost = await serial(() => attempt(tensors, options));
     if (lost.length === 0) return;
     await revive(lost); // not within the turn: it runs something itself
   }
 }
 
 /** Computes tensors, or gives those that have to be brought back first. */
-async function attempt(tensors: readonly Tensor[], on?: Device): Promise<Tensor[]> {
+async function attempt(tensors: readonly Tensor[], { device: on, signal }: RunOptions): Promise<Tensor[]> {
   const bases = [...new Set(tensors.map((t) => t.base))];
   for (const t of bases) if (t.storage?.disposed) leafStorage(t, (t.storage as DeviceStorage).device);
   const pending = bases.filter((t) => !t.storage && t.scalar === null);
@@ -143,7 +151,7 @@ async function attempt(tensors: readonly Tensor[], on?: Device): Promise<Tensor[
   // no await from here to the submit: whoever disposes a leaf does so before, and hears of it, or after
   const leaves = graph.leaves.map((t) => leafStorage(t, device).buffer);
   const scalars = graph.scalars.map((t) => t.scalar!);
-  const buffers = (await replay?.run(leaves, scalars)) ?? [];
+  const buffers = (await replay?.run(leaves, scalars, signal)) ?? [];
   for (const [i, t] of graph.outputs.entries()) settle(t, new DeviceStorage(device, buffers[i]!));
   for (const { node, target } of graph.writes) takeOver(node, target);
   return [];

@@ -30,6 +30,8 @@ export class BufferPool {
   readonly #device: GPUDevice;
   readonly #free = new Map<string, Buffer[]>();
   #nextId = 1;
+  #holds = 0;
+  readonly #kept: { buffer: Buffer; kind: BufferKind }[] = [];
   readonly #unproven: Promise<GPUError | null>[] = [];
   /** Bytes that may be in use, those that wait included. */
   readonly limit: number;
@@ -88,7 +90,19 @@ export class BufferPool {
     buffer.gpu.destroy();
   }
 
+  /** Until the function it gives is called, buffers that are released are kept as they are: work that reads them is under way. */
+  hold(): () => void {
+    this.#holds++;
+    return () => {
+      if (--this.#holds === 0) for (const { buffer, kind } of this.#kept.splice(0)) this.release(buffer, kind);
+    };
+  }
+
   release(buffer: Buffer, kind: BufferKind = 'storage'): void {
+    if (this.#holds > 0) {
+      this.#kept.push({ buffer, kind });
+      return;
+    }
     if (this.stats.freeBytes + buffer.size > MAX_FREE) {
       this.discard(buffer);
       return;

@@ -138,7 +138,7 @@ async function loadView(checkpoint: Checkpoint, view: TensorView, dtype: 'f32' |
     if (scale) value = value.mul(spread(scale, info.shape, scales!.block, first, last));
     if (view.transpose) value = value.transpose(0, 1);
     const { base } = value.to(dtype).contiguous(); // `raw` itself where nothing has to move
-    await run([base], flow.device);
+    await run([base], { device: flow.device });
     kept = base;
     return base;
   } finally {
@@ -234,7 +234,7 @@ async function stream(
       else {
         using raw = tensor(words);
         using piece = from_bits(raw, [bytes.byteLength / size], format, dtype);
-        await run([piece], device);
+        await run([piece], { device });
         device.copy((piece.storage as DeviceStorage).buffer, storage.buffer, offset, piece.nbytes);
       }
       onBytes(bytes.byteLength);
