@@ -101,10 +101,10 @@ function load(params: ChainParams, name: string, t: Tensor, row: number): Load {
 }
 
 /**
- * Writes the group as `fn value(i)`, or as `fn epilogue(v, i)` of the kernel that makes `group.producer`. `firstBinding`
- * is the number the first added binding takes.
+ * Writes the group as `fn value(i)`, or as `fn epilogue(v, i)` of the kernel that makes `group.producer`, or its prologue as
+ * the accessors of binding `reads`. `firstBinding` is the number the first added binding takes.
  */
-export function writeChain(group: Group, row: number, firstBinding: number): Chain {
+export function writeChain(group: Group, row: number, firstBinding: number, reads?: string): Chain {
   const declarations: Record<string, string> = {};
   const bindings: Binding[] = [];
   const tensors: Record<string, Tensor> = {};
@@ -131,7 +131,8 @@ export function writeChain(group: Group, row: number, firstBinding: number): Cha
     Object.assign(family, shader.declarations);
     return form;
   };
-  for (const t of group.leaves) {
+  const { root, members, leaves } = group.prologue ?? group;
+  for (const t of leaves) {
     if (t.base === group.producer) {
       names.set(t, 'v');
     } else if (t.base.scalar !== null) {
@@ -152,19 +153,20 @@ export function writeChain(group: Group, row: number, firstBinding: number): Cha
       add(t, quad);
     }
   }
-  for (const t of group.members) {
+  for (const t of members) {
     const args = isGenerator(t) ? indices(params, t) : t.inputs.map((x) => names.get(x) ?? names.get(x.base)).join(',');
     const value = `${call(t)}(${args})`;
-    add(t, t.dtype === 'f16' && t !== group.root ? `f16_round(${value})` : value); // as if it had been stored
+    add(t, t.dtype === 'f16' && (t !== root || reads) ? `f16_round(${value})` : value); // as if it had been stored
   }
   const { layout, text, params: values } = params.finish();
   if (layout.size > 0) {
     bind('c', 'uniform', 'var<uniform> c:Chain;');
     declarations.Chain = text;
   }
-  const signature = group.producer ? 'epilogue(v:vec4f,i:u32)' : 'value(i:u32)';
-  const type = { V: 'vec4f', VI: 'vec4i', VU: 'vec4u' }[REGISTER[group.root.dtype]];
-  declarations[group.producer ? 'epilogue' : 'value'] =
-    `fn ${signature}->${type}{${lines.join('')}return ${names.get(group.root)};}`;
-  return { extra: { declarations, bindings, family }, bindings: tensors, layout, params: values };
+  const type = { V: 'vec4f', VI: 'vec4i', VU: 'vec4u' }[REGISTER[root.dtype]];
+  const name = reads ? `${reads}_quad` : group.producer ? 'epilogue' : 'value';
+  declarations[name] =
+    `fn ${name}(${group.producer ? 'v:vec4f,' : ''}i:u32)->${type}{${lines.join('')}return ${names.get(root)};}`;
+  if (reads) declarations[`${reads}_at`] = `fn ${reads}_at(i:u32)->f32{return ${name}(i).x;}`;
+  return { extra: { declarations, bindings, family, instead: reads }, bindings: tensors, layout, params: values };
 }

@@ -4,14 +4,17 @@ import { isContiguous } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Graph } from './graph.ts';
 
+/** Elementwise nodes in order, the last of them the root, and what they read. */
+export type Elementwise = { root: Tensor; members: Tensor[]; leaves: Tensor[] };
 /**
- * A kernel to run. `members` are elementwise nodes in order, the last of them the root; `producer` is the node whose
- * kernel they end, if any. Without members the root has a kernel of its own.
+ * A kernel to run. `producer` is the node whose kernel the members end, if any. Without members the root has a kernel of its
+ * own, which may compute one of its inputs by a `prologue`.
  */
-export type Group = { root: Tensor; members: Tensor[]; leaves: Tensor[]; producer?: Tensor };
+export type Group = Elementwise & { producer?: Tensor; prologue?: Elementwise };
 
 const STORAGE_BUFFERS = 8; // per stage, the WebGPU default that every adapter has
 const EPILOGUE_BUFFERS = 2; // beside those of the kernel itself
+const PROLOGUE_BUFFERS = 4; // in the place of one of them
 
 /** True when element i of the view is element i of what it shows. */
 const isIdentity = (t: Tensor): boolean => t.base.size === t.size && isContiguous(t.shape, t.layout);
@@ -44,6 +47,7 @@ export function groups(graph: Graph): Group[] {
     const [group, other] = new Set(consumers.get(t)?.map((c) => groupOf.get(c)!));
     const alone = group && !other && inOrder.has(t);
     if (alone && t.op!.map && absorb(group, t)) groupOf.set(t, group);
+    else if (group && !other && !outputs.has(t) && startsIn(t, group, consumers.get(t)!)) groupOf.set(t, group);
     else if (alone && endsIn(t, group)) {
       group.producer = t;
       groupOf.set(t, group);
@@ -64,12 +68,31 @@ const buffers = (leaves: readonly Tensor[], but?: Tensor) =>
 
 /** Takes an elementwise node into the group that reads it, if the buffers suffice. */
 function absorb(group: Group, t: Tensor): boolean {
-  const leaves = distinct([...group.leaves.filter((x) => x.base !== t), ...t.inputs]);
-  const room = group.producer ? EPILOGUE_BUFFERS : STORAGE_BUFFERS - 1;
-  if (buffers(leaves, group.producer) > room) return false;
-  group.leaves = leaves;
-  group.members.unshift(t);
+  const { producer, prologue } = group;
+  const chain = prologue ?? group;
+  const leaves = distinct([...chain.leaves.filter((x) => x.base !== t), ...t.inputs]);
+  const room = producer ? EPILOGUE_BUFFERS : prologue ? PROLOGUE_BUFFERS : STORAGE_BUFFERS - 1;
+  if (buffers(leaves, producer) > room) return false;
+  chain.leaves = leaves;
+  chain.members.unshift(t);
   return true;
+}
+
+/** Makes an elementwise node the prologue of the one kernel that reads it, once and in order. */
+function startsIn(t: Tensor, group: Group, [reader, ...more]: readonly Tensor[]): boolean {
+  const leaves = distinct(t.inputs);
+  const fits =
+    more.length === 0 &&
+    reader === group.root &&
+    group.members.length === 0 &&
+    !group.prologue &&
+    reader.op!.prologue?.some((i) => reader.inputs[i]!.base === t && isIdentity(reader.inputs[i]!)) &&
+    t.op!.map !== undefined &&
+    !isGenerator(t) &&
+    isFloat(t.dtype) &&
+    buffers(leaves) <= PROLOGUE_BUFFERS;
+  if (fits) group.prologue = { root: t, members: [t], leaves };
+  return fits === true;
 }
 
 /** Whether the kernel of `t` can end in the group: floats, and whole quads where f16 is written. */

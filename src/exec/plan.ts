@@ -43,14 +43,22 @@ type Draft = { dispatch: Dispatch; chain?: Chain; shader: Shader; group: Group }
 
 /** The kernels of a group. */
 function drafts(group: Group, capabilities: Capabilities): Draft[] {
-  const { root, producer, members } = group;
+  const { root, producer, prologue, members } = group;
   const finish = (dispatch: Dispatch, chain?: Chain): Draft => {
     const bindings = { ...dispatch.bindings, ...chain?.bindings };
     const shader = specialise(dispatch.shader, dispatch.changes, chain?.extra);
     return { dispatch: { ...dispatch, bindings }, shader, group, ...(chain && { chain }) };
   };
   const made = (t: Tensor, y: Tensor) => t.op!.dispatch!(t.inputs as Tensor[], y, t.attrs, capabilities);
-  if (members.length === 0) return made(root, root).map((d) => finish(d));
+  if (members.length === 0) {
+    return made(root, root).map((dispatch) => {
+      if (!prologue) return finish(dispatch);
+      const [name, input] = Object.entries(dispatch.bindings).find(([, t]) => t.base === prologue.root)!;
+      const row = input.shape.at(-1)! % 4 === 0 ? 4 : Number.NaN; // quads that begin anywhere and cross rows
+      const { [name]: _, ...bindings } = dispatch.bindings;
+      return finish({ ...dispatch, bindings }, writeChain(group, row, dispatch.shader.bindings.length, name));
+    });
+  }
   if (!producer) {
     const { shader } = root.op!.map!;
     const elements = 4 * constOf(shader, 'WG') * constOf(shader, 'QUADS'); // of a workgroup
@@ -114,8 +122,12 @@ class Params {
 }
 
 /** `matmul+add+gelu f32 [2, 77, 512]`: what a step is called in traces and errors. */
-const labelOf = ({ root, members, producer }: Group) => {
-  const ops = [...(producer ? [producer] : []), ...(members.length > 0 ? members : [root])];
+const labelOf = ({ root, members, producer, prologue }: Group) => {
+  const ops = [
+    ...(prologue?.members ?? []),
+    ...(producer ? [producer] : []),
+    ...(members.length > 0 ? members : [root]),
+  ];
   return `${ops.map((t) => t.op!.name).join('+')} ${root.dtype} [${root.shape.join(', ')}]`;
 };
 

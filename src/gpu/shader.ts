@@ -19,8 +19,16 @@ export type ShaderSource = {
  */
 export type Specialisation = Record<string, string | number>;
 
-/** What exec/fuse.ts adds: declarations and bindings, and a family of functions to call. Nothing else adds WGSL. */
-export type Extra = { declarations: Record<string, string>; bindings: Binding[]; family: Record<string, string> };
+/**
+ * What exec/fuse.ts adds: declarations and bindings, and a family of functions to call; and the binding whose values they
+ * give instead. Nothing else adds WGSL.
+ */
+export type Extra = {
+  declarations: Record<string, string>;
+  bindings: Binding[];
+  family: Record<string, string>;
+  instead?: string | undefined;
+};
 const NONE: Extra = { declarations: {}, bindings: [], family: {} };
 
 export type Shader = { name: string; code: string; bindings: Binding[] };
@@ -60,6 +68,7 @@ export function specialise(source: ShaderSource, changes: Specialisation = {}, e
   for (const name in own) if (own[name]!.startsWith('fn ')) own[name] = library[name] ?? own[name]!;
   for (const name in changes) own[name] = replacement(source, name, changes[name]!);
   Object.assign(own, extra.declarations);
+  if (extra.instead !== undefined) delete own[extra.instead];
 
   const reached = new Map<string, string>();
   const pending = ['main'];

@@ -16,6 +16,7 @@ const reduction = (name: string, changes: Record<string, string>, saves: Op['sav
   op(
     {
       name,
+      prologue: [0],
       saves: saves ?? [],
       backward,
       dispatch: ([x], y, _, capabilities) => {

@@ -26,6 +26,8 @@ export type Op = {
   overwrites?: boolean;
   /** Its kernel calls `epilogue(v, i)` on what it writes, so an elementwise chain behind it may become part of it. */
   epilogue?: boolean;
+  /** Inputs that its kernel reads once each, so an elementwise chain before may be computed as it is read. */
+  prologue?: readonly number[];
   /** The kernels to run, from operands whose layouts are known. */
   dispatch?: (x: Tensor[], y: Tensor, attrs: Attrs, capabilities: Capabilities) => Dispatch[];
   /** Floating point operations of one run, for traces and benches. */

@@ -48,6 +48,19 @@ const BUILDS: Record<string, Build> = {
     const normed = await cut(h.layer_norm());
     return (await cut(normed.mul(y.slice(0, 0, 1)))).add(h);
   },
+  'a prologue of a sum': async (x, y, cut) => {
+    const products = await cut(x.mul(y));
+    return (await cut(products.sub(y.slice(0, 0, 1)))).sum(-1);
+  },
+  'prologues of rows that begin anywhere': async (x, y, cut) => {
+    const products = await cut(x.slice(1, 0, 11).mul(y.slice(1, 1)));
+    const column = await cut(x.slice(1, 3, 4).mul(y.slice(1, 0, 11)));
+    return (await cut(products.sum(-1))).add(await cut(column.max(-1)));
+  },
+  'a prologue that turns rows to columns': async (x, y, cut) => (await cut(x.mul(y))).square().sum(0),
+  'a prologue in f16': async (x, y, cut) =>
+    (await cut((await cut(x.to('f16').mul(y.to('f16')))).square())).to('f32').sum(-1),
+  'a prologue with numbers': async (x, _, cut) => (await cut(x.mul(3).add(arange(12, 'f32')))).min(),
   'more operands than a kernel can bind': async (x, y, cut) => {
     let sum = x;
     for (let k = 0; k < 12; k++) sum = await cut(sum.add(await y.mul(k).realize()));
@@ -99,6 +112,21 @@ describe('fusion saves kernels', () => {
     const a = x();
     const product = a.matmul(a.transpose(0, 1));
     expect(await dispatches([product, product.add(1)])).toBe(2);
+  });
+  it('a chain before a reduction is part of it', async () => {
+    expect(await dispatches([x().mul(2).exp().sum(-1)])).toBe(1);
+    expect(await dispatches([x().sum(0)])).toBe(1); // columns become rows as they are read
+  });
+  it('but not if others read it, or the reduction reads it twice', async () => {
+    const a = x().exp();
+    expect(await dispatches([a.sum(-1), a.neg()])).toBe(3);
+    expect(
+      await dispatches([
+        upload(randomNd([2, 5000], 1))
+          .exp()
+          .max(-1),
+      ]),
+    ).toBe(3);
   });
   it('an intermediate that is wanted is stored', async () => {
     const a = x().add(1);
