@@ -89,7 +89,7 @@ async function findCases(folder: string, only: readonly string[]): Promise<strin
 
 /** All cases in one process or page, so that they share compiled kernels; each alone when that came to grief. */
 async function runAll(cases: readonly string[], { runtime, adapter }: Options): Promise<Report[]> {
-  const bundles = await bundle(new URL('goldens.ts', import.meta.url));
+  const bundles = await bundle('tests/goldens/goldens.ts');
   const server = runtime.startsWith('chromium') ? await serveFolder(path.dirname(cases[0]!)) : undefined;
   const placeOf = async (folder: string): Promise<Place> => {
     if (!server) return { path: folder };
