@@ -40,11 +40,11 @@ export const broadcastShape = (...shapes: Shape[]): number[] => {
 
 /** f of the elements of arrays that broadcast. */
 export const map =
-  (f: (...values: number[]) => number) =>
-  (...x: Nd[]): Nd =>
-    nd(broadcastShape(...x.map((a) => a.shape)), (i) => f(...x.map((a) => at(a, i))));
+  <N extends number[]>(f: (...values: N) => number) =>
+  (...x: { [K in keyof N]: Nd }): Nd =>
+    nd(broadcastShape(...x.map((a) => a.shape)), (i) => f(...(x.map((a) => at(a, i)) as N)));
 
-export const where = map((c, a, b) => (c !== 0 ? a! : b!));
+export const where = map((c, a, b) => (c !== 0 ? a : b));
 
 /** 2 / sqrt(pi) e^(-x^2) (x + 2 x^3 / 3 + 4 x^5 / 15 + ...); all terms have one sign (DLMF 7.6.2). */
 export function erf(x: number): number {
@@ -69,10 +69,10 @@ export function roundF16(x: number): number {
   return (rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below) * ulp;
 }
 export const casts = {
-  f32: map((x) => Math.fround(x!)),
-  f16: map((x) => roundF16(x!)),
-  i32: map((x) => Math.trunc(x!)),
-  u32: map((x) => Math.max(0, Math.trunc(x!))),
+  f32: map((x) => Math.fround(x)),
+  f16: map((x) => roundF16(x)),
+  i32: map((x) => Math.trunc(x)),
+  u32: map((x) => Math.max(0, Math.trunc(x))),
   bool: map((x) => (x === 0 ? 0 : 1)),
 };
 
@@ -157,20 +157,35 @@ export function along(x: Nd, f: (line: number[]) => number[], dim = -1): Nd {
   });
 }
 const logSumExp = (v: number[]) => {
-  const top = Math.max(...v);
+  const top = v.reduce((a, b) => Math.max(a, b));
   return top + Math.log(total(v.map((x) => Math.exp(x - top))));
 };
 export const logsumexp = (x: Nd, dims?: readonly number[], keepdim?: boolean): Nd =>
   reduce(x, logSumExp, dims, keepdim);
-export const log_softmax = (x: Nd, dim = -1): Nd => along(x, (v) => v.map((a) => a - logSumExp(v)), dim);
-export const softmax = (x: Nd, dim = -1): Nd => along(x, (v) => v.map((a) => Math.exp(a - logSumExp(v))), dim);
+export const log_softmax = (x: Nd, dim = -1): Nd =>
+  along(
+    x,
+    (v) => {
+      const sum = logSumExp(v);
+      return v.map((a) => a - sum);
+    },
+    dim,
+  );
+export const softmax = (x: Nd, dim = -1): Nd => map(Math.exp)(log_softmax(x, dim));
 /** x / max(|x|, eps) along a dimension. */
 export const normalize = (x: Nd, dim = -1, eps = 1e-12): Nd =>
-  along(x, (v) => v.map((a) => a / Math.max(eps, Math.sqrt(total(v.map((b) => b * b))))), dim);
+  along(
+    x,
+    (v) => {
+      const length = Math.max(eps, Math.sqrt(total(v.map((a) => a * a))));
+      return v.map((a) => a / length);
+    },
+    dim,
+  );
 
 const scaleShift = (x: Nd, weight?: Nd, bias?: Nd) => {
-  const scaled = weight ? map((a, w) => a! * w!)(x, weight) : x;
-  return bias ? map((a, b) => a! + b!)(scaled, bias) : scaled;
+  const scaled = weight ? map((a, w) => a * w)(x, weight) : x;
+  return bias ? map((a, b) => a + b)(scaled, bias) : scaled;
 };
 export function layer_norm(x: Nd, weight?: Nd, bias?: Nd, eps = 1e-5): Nd {
   const rows = along(x, (v) => {
@@ -181,7 +196,10 @@ export function layer_norm(x: Nd, weight?: Nd, bias?: Nd, eps = 1e-5): Nd {
   return scaleShift(rows, weight, bias);
 }
 export function rms_norm(x: Nd, weight?: Nd, eps = 1e-6): Nd {
-  const rows = along(x, (v) => v.map((a) => a / Math.sqrt(total(v.map((b) => b * b)) / v.length + eps)));
+  const rows = along(x, (v) => {
+    const length = Math.sqrt(total(v.map((a) => a * a)) / v.length + eps);
+    return v.map((a) => a / length);
+  });
   return scaleShift(rows, weight);
 }
 
@@ -239,6 +257,25 @@ export function attention(q: Nd, k: Nd, v: Nd, { mask, causal = false, scale }: 
   });
   return matmul(softmax(scores), v);
 }
+
+// Gradients
+
+const STEP = 1e-4; // errors of 1e-8 f''' by the step and 1e-12 by float64
+
+/** d loss() / d x by central differences; `loss` reads `x`. */
+export function slopes(x: Nd, loss: () => number): Nd {
+  const data = x.data.map((v, i) => {
+    const ends = [v + STEP, v - STEP].map((moved) => {
+      x.data[i] = moved;
+      return loss();
+    });
+    x.data[i] = v;
+    return (ends[0]! - ends[1]!) / (2 * STEP);
+  });
+  return { shape: x.shape, data };
+}
+/** The sum of the products of two arrays. */
+export const dot = (a: Nd, b: Nd): number => a.data.reduce((sum, v, i) => sum + v * b.data[i]!, 0);
 
 // Indices
 

@@ -1,20 +1,8 @@
 // Ops with a kernel of their own in the conformance table: sums, norms, products, windows, indices.
 import { concat, pad, type Tensor } from '../../src/index.ts';
 import * as ref from '../reference.ts';
-import {
-  below,
-  type Case,
-  EXACT,
-  type Input,
-  nonzero,
-  positive,
-  type Spec,
-  shapes,
-  sizes,
-  type Tolerance,
-  table,
-  within,
-} from './case.ts';
+import { below, EXACT, type Input, nonzero, positive, type Tolerance, within } from '../samples.ts';
+import { type Case, type Spec, shapes, sizes, table } from './case.ts';
 
 const SUMMED = { each: 2 ** -19, from: 'docs/summation.md: chains of 512 additions, 2.4e-6 at most' };
 const PRODUCT = { all: 2 ** -18, from: 'docs/summation.md: 2e-6 of mean |y| at most, at any K' };
@@ -26,7 +14,7 @@ const ATTENTION = { all: 2 ** -18, from: 'two products and a softmax of scores b
 
 const ROWS: Input[][] = shapes('5x13', '2x3', '37x67', '2x5000'); // odd, small, past a workgroup, past a segment
 const CUBE: Input[][] = shapes('3x7x4', '4x3x5');
-const LAYOUTS = ['plain', 'strided', 'permuted'] as const;
+const LAYOUTS = ['plain', 'sliced', 'permuted'] as const;
 
 type Rows = [op: (x: Tensor) => Tensor, want: (x: ref.Nd) => ref.Nd, tolerance?: Tolerance, inputs?: Input[][]];
 const reduction = ([op, want, tolerance = SUMMED, inputs = ROWS]: Rows): Spec => ({
@@ -47,18 +35,6 @@ const REDUCTIONS: Record<string, Spec> = {
   argmax: { ...reduction([(x) => x.argmax(-1), (x) => ref.argmax(x, -1), EXACT]), dtypes: ['f32', 'i32'] },
 };
 
-/** As the reference's, which sums each line anew for each of its elements: too slow for long ones. */
-const softmax = (x: ref.Nd, dim = -1) =>
-  ref.along(
-    x,
-    (line) => {
-      const most = line.reduce((a, b) => Math.max(a, b));
-      const powers = line.map((v) => Math.exp(v - most));
-      const sum = powers.reduce((a, b) => a + b);
-      return powers.map((v) => v / sum);
-    },
-    dim,
-  );
 const rows = (op: Spec['op'], want: Spec['want'], tolerance: Tolerance, inputs = ROWS, weights = 0): Spec => ({
   op,
   want,
@@ -71,7 +47,7 @@ const NORMS: Record<string, Spec> = {
   softmax: {
     ...rows(
       (x) => x.softmax(),
-      (x) => softmax(x),
+      (x) => ref.softmax(x),
       EXP,
     ),
     fill: within(20),
@@ -79,7 +55,7 @@ const NORMS: Record<string, Spec> = {
   'softmax, far apart': {
     ...rows(
       (x) => x.softmax(),
-      (x) => softmax(x),
+      (x) => ref.softmax(x),
       APART,
       shapes('37x67'),
     ),
@@ -90,7 +66,7 @@ const NORMS: Record<string, Spec> = {
   'softmax of columns': {
     ...rows(
       (x) => x.softmax(1),
-      (x) => softmax(x, 1),
+      (x) => ref.softmax(x, 1),
       EXP,
       CUBE,
     ),
@@ -161,7 +137,7 @@ const windows = (options: ref.Conv, ...[first, ...more]: Input[][]): Spec => ({
   tolerance: PRODUCT,
   inputs: [first!],
   more,
-  layouts: ['plain', 'strided'],
+  layouts: ['plain', 'sliced'],
 });
 const CONVOLUTIONS: Record<string, Spec> = {
   'conv2d, padded': windows({ padding: 1 }, sizes('2x3x5x7 4x3x3x3 4'), sizes('1x2x3x3 2x2x3x3 2')),

@@ -1,19 +1,8 @@
 // What several ops make together in the conformance table: fused chains and epilogues, gradients, compiled functions.
 import { arange, compile, grad, overwrite, type Tensor } from '../../src/index.ts';
 import * as ref from '../reference.ts';
-import {
-  below,
-  type Case,
-  EXACT,
-  type Input,
-  type Output,
-  randomNd,
-  type Spec,
-  shapes,
-  sizes,
-  table,
-  upload,
-} from './case.ts';
+import { below, EXACT, type Input, randomNd, upload } from '../samples.ts';
+import { type Case, type Output, type Spec, shapes, sizes, table } from './case.ts';
 
 const CHAIN = { all: 2 ** -21, from: 'a few ops of an ulp each, of values below 8' };
 const PRODUCT = { all: 2 ** -18, from: 'docs/summation.md: 2e-6 of mean |y| at most, at any K' };
@@ -40,7 +29,7 @@ const FUSED: Record<string, Spec> = {
       ),
     tolerance: CHAIN,
     inputs: [[[5, 13], sign]],
-    layouts: ['plain', 'strided'],
+    layouts: ['plain', 'sliced'],
   },
   'matmul + bias + gelu': {
     op: (x, w, b) => x.matmul(w.transpose(0, 1)).add(b).gelu(),
@@ -106,8 +95,6 @@ const MORE_GRADIENTS: Record<string, Differentiable> = {
   },
 };
 
-const STEP = 1e-4;
-
 /** d sum(f(x) r) / d x for each input: on the device, and as central differences of the reference. */
 function gradients(name: string, { op, want, inputs, index }: Differentiable): Case {
   const outputs = () => {
@@ -115,23 +102,9 @@ function gradients(name: string, { op, want, inputs, index }: Differentiable): C
     const x = values.map((value) => upload(value));
     const y = index ? op(...x, upload(index, 'i32')) : op(...x);
     const r = randomNd(y.shape, 99);
-    const loss = () => {
-      const product = ref.map((a, b) => a! * b!)(index ? want(...values, index) : want(...values), r);
-      return product.data.reduce((a, b) => a + b, 0);
-    };
-    const slope = (data: Float64Array, i: number) => {
-      const v = data[i]!;
-      const ends = [v + STEP, v - STEP].map((moved) => {
-        data[i] = moved;
-        return loss();
-      });
-      data[i] = v;
-      return (ends[0]! - ends[1]!) / (2 * STEP);
-    };
+    const loss = () => ref.dot(index ? want(...values, index) : want(...values), r);
     return grad(y.mul(upload(r)).sum(), x).map((got, k) => {
-      const { shape, data } = values[k]!;
-      const slopes = { shape, data: Float64Array.from(data, (_, i) => slope(data, i)) };
-      return { name: `${name}, input ${k}`, got, want: slopes, tolerance: GRADIENT };
+      return { name: `${name}, input ${k}`, got, want: ref.slopes(values[k]!, loss), tolerance: GRADIENT };
     });
   };
   return { group: 'gradient', name, outputs };

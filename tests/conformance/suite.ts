@@ -2,9 +2,10 @@
 
 import type { AdapterChoice } from '../../src/gpu/host.ts';
 import { Device, run, setDevice } from '../../src/index.ts';
+import { sha256 } from '../sha256.ts';
 import { type Alteration, alter } from './alter.ts';
 import type { Case } from './case.ts';
-import { check, type Result, sha256 } from './check.ts';
+import { check, type Result } from './check.ts';
 import { elementwise } from './elementwise.ts';
 import { kernels } from './kernels.ts';
 import { models } from './models.ts';

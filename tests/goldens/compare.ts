@@ -1,4 +1,5 @@
 // One output against what the reference gave.
+import { sha256 } from '../sha256.ts';
 import type { Value, Values, Wanted } from './golden.ts';
 
 /** `max_abs` is null where the outputs can not be subtracted, and then `why` says so. */
@@ -19,7 +20,7 @@ export const tolerance = ({ f32_error, scale }: Pick<Wanted, 'f32_error' | 'scal
 
 export async function compare(got: Value, want: Value, wanted: Wanted): Promise<Omit<Row, 'call' | 'output'>> {
   const { f32_error, scale } = wanted;
-  const shared = { scale, f32_error, sha256: await sha256(got) };
+  const shared = { scale, f32_error, sha256: await hash(got) };
   const off = (why: string, max_abs: number | null = null) => ({ ok: false, max_abs, ...shared, why });
   if (!isValues(got) || !isValues(want)) {
     const [a, b] = [shown(got), shown(want)];
@@ -49,9 +50,7 @@ const isValues = (value: Value): value is Values => typeof value === 'object' &&
 const shown = (value: Value): string => (isValues(value) ? `[${value.data}]` : JSON.stringify(value));
 
 /** Of an array's bytes; of a text as UTF-8, of a list of texts as its JSON. */
-async function sha256(value: Value): Promise<string> {
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
-  const bytes = isValues(value) ? new Uint8Array(value.data.slice().buffer) : new TextEncoder().encode(text);
-  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
-  return Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('');
+function hash(value: Value): Promise<string> {
+  if (isValues(value)) return sha256(value.data);
+  return sha256(new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value)));
 }

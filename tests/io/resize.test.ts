@@ -1,7 +1,8 @@
 // Pillow's own results (fixtures/resize.json), bit for bit.
 import { describe, expect, test } from 'vitest';
 import { FILTERS, resize } from '../../src/io/resize.ts';
-import { fixturePath, fromBase64, readJson, sha256 } from './support.ts';
+import { sha256 } from '../sha256.ts';
+import { fixturePath, fromBase64, readJson } from './support.ts';
 
 type Picture = { width: number; height: number; channels: number; pixels: string };
 type Case = { image: string; filter: number; width: number; height: number; pixels?: string; sha256?: string };

@@ -12,11 +12,6 @@ export const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
 export const readBytes = (path: string) => new Uint8Array(readFileSync(path));
 export const fromBase64 = (text: string) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
-export async function sha256(bytes: Uint8Array): Promise<string> {
-  const hash = await crypto.subtle.digest('SHA-256', new Uint8Array(bytes));
-  return [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
 /** Runs `work`; gives its value, or the UserError's text. Any other error fails the test. */
 export async function valueOrMessage<T>(work: () => T | Promise<T>): Promise<{ value?: T; message?: string }> {
   try {

@@ -2,74 +2,30 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import elementwise from '../../shaders/elementwise.wgsl';
 import { kernel } from '../../src/exec/kernel.ts';
-import { arange, grad, ones_like, type Tensor, tensor, zeros_like } from '../../src/index.ts';
+import { arange, grad, ones_like, tensor, zeros_like } from '../../src/index.ts';
 import { op } from '../../src/tensor/op.ts';
+import { ARITHMETIC, BINARY, type Binary, CHOICES, COMPARE, DIV, MATH } from '../elementwise.ts';
 import * as ref from '../reference.ts';
-import { below, EXACT, type Input, ROUNDED, type Spec, testOp } from './harness.ts';
+import { below, EXACT, type Input, ROUNDED, testOp } from './harness.ts';
 
-const SIZES: Input[][] = [[[0]], [[1]], [[7, 13]]];
-const positive = (u: number) => 0.1 + 3 * u;
-const apart = (u: number) => (u < 0.5 ? -2 + 3 * u : 0.5 + 3 * (u - 0.5)); // from zero
-const DIVIDED = { each: 2.5 * 2 ** -23, from: 'WGSL: x / y within 2.5 ulp' };
-const ROOT = { each: 5 * 2 ** -23, from: 'WGSL: sqrt inherits from 1 / inverseSqrt (2 ulp) and the division' };
-const ulp = (n: number) => ({
-  each: n * 2 ** -23,
-  from: `${n} ulp of shaders/lib/math.wgsl, of functions of functions a few more`,
-});
-const ERF_SUM = { all: 2 ** -22, from: '1 + erf cancels for large negative x: 4 ulp of the largest' };
+const BOOLS: Input = { shape: [7, 13], dtype: 'bool' };
 
-type Unary = [name: string, op: (x: Tensor) => Tensor, f: (x: number) => number, spec: Partial<Spec>];
-const UNARY: Unary[] = [
-  ['neg', (x) => x.neg(), (x) => -x, { tolerance: EXACT }],
-  ['abs', (x) => x.abs(), Math.abs, { tolerance: EXACT }],
-  ['sign', (x) => x.sign(), Math.sign, { tolerance: EXACT }],
-  ['floor', (x) => x.floor(), Math.floor, { tolerance: EXACT }],
-  ['square', (x) => x.square(), (x) => x * x, { tolerance: ROUNDED }],
-  ['reciprocal', (x) => x.reciprocal(), (x) => 1 / x, { tolerance: DIVIDED, fill: apart }],
-  ['sqrt', (x) => x.sqrt(), Math.sqrt, { tolerance: ROOT, fill: positive }],
-  ['rsqrt', (x) => x.rsqrt(), (x) => 1 / Math.sqrt(x), { tolerance: ROOT, fill: positive }],
-  ['exp', (x) => x.exp(), Math.exp, { tolerance: ulp(1) }],
-  ['log', (x) => x.log(), Math.log, { tolerance: ulp(1), fill: positive }],
-  ['sin', (x) => x.sin(), Math.sin, { tolerance: ulp(2) }],
-  ['cos', (x) => x.cos(), Math.cos, { tolerance: ulp(2) }],
-  ['tanh', (x) => x.tanh(), Math.tanh, { tolerance: ulp(3) }],
-  ['erf', (x) => x.erf(), ref.erf, { tolerance: ulp(2) }],
-  ['sigmoid', (x) => x.sigmoid(), ref.sigmoid, { tolerance: ulp(3) }],
-  ['relu', (x) => x.relu(), (x) => Math.max(x, 0), { tolerance: EXACT }],
-  ['silu', (x) => x.silu(), (x) => x * ref.sigmoid(x), { tolerance: ulp(4) }],
-  ['quick_gelu', (x) => x.quick_gelu(), (x) => x * ref.sigmoid(1.702 * x), { tolerance: ulp(8) }],
-  ['gelu', (x) => x.gelu(), ref.gelu, { tolerance: ERF_SUM }],
-  ['gelu tanh', (x) => x.gelu('tanh'), ref.geluTanh, { tolerance: ERF_SUM }],
-];
-for (const [name, op, f, spec] of UNARY) {
+for (const [name, [op, f, tolerance, fill]] of Object.entries({ ...ARITHMETIC, ...MATH })) {
   testOp(name, {
     op,
-    reference: ref.map(f as (...x: number[]) => number),
-    inputs: SIZES,
-    tolerance: EXACT,
+    reference: ref.map(f),
+    inputs: [[[0]], [[1]], [[7, 13]]],
+    tolerance,
     layouts: ['plain'],
     grad: [[3, 5]],
-    ...spec,
+    ...(fill && { fill }),
   });
 }
 
-type Binary = [
-  name: string,
-  op: (a: Tensor, b: Tensor) => Tensor,
-  f: (a: number, b: number) => number,
-  spec: Partial<Spec>,
-];
-const BINARY: Binary[] = [
-  ['sub', (a, b) => a.sub(b), (a, b) => a - b, {}],
-  ['mul', (a, b) => a.mul(b), (a, b) => a * b, {}],
-  ['div', (a, b) => a.div(b), (a, b) => a / b, { tolerance: DIVIDED, fill: apart }],
-  ['maximum', (a, b) => a.maximum(b), Math.max, { tolerance: EXACT }],
-  ['minimum', (a, b) => a.minimum(b), Math.min, { tolerance: EXACT }],
-];
-for (const [name, op, f, spec] of BINARY) {
+for (const [name, [op, f, tolerance]] of Object.entries({ ...BINARY, div: DIV })) {
   testOp(name, {
     op,
-    reference: ref.map(f as (...x: number[]) => number),
+    reference: ref.map(f),
     inputs: [
       [
         [7, 13],
@@ -77,10 +33,9 @@ for (const [name, op, f, spec] of BINARY) {
       ],
       [[5, 1], [3]],
     ],
-    tolerance: ROUNDED,
+    tolerance,
     layouts: ['plain'],
     grad: [[3, 5], [5]],
-    ...spec,
   });
 }
 
@@ -94,13 +49,13 @@ const broadcasting = fc
   .map(({ shape, ones, drop }) => [shape, shape.map((n, i) => (ones[i] ? 1 : n)).slice(Math.min(drop, shape.length))]);
 testOp('add broadcasts', {
   op: (a, b) => a.add(b),
-  reference: ref.map((a, b) => a! + b!),
+  reference: ref.map((a, b) => a + b),
   inputs: broadcasting,
   tolerance: ROUNDED,
 });
 testOp('add', {
   op: (a, b) => a.add(b),
-  reference: ref.map((a, b) => a! + b!),
+  reference: ref.map((a, b) => a + b),
   inputs: [
     [[0, 3], [3]],
     [[], []],
@@ -125,33 +80,25 @@ testOp('add', {
   ],
 });
 testOp('where', {
-  op: (c, a, b) => c.where(a, b),
-  reference: ref.where,
-  inputs: [[{ shape: [7, 13], dtype: 'bool', fill: below(2) }, [7, 13], [13]]],
+  ...CHOICES.where,
+  reference: CHOICES.where.want,
+  inputs: [[BOOLS, [7, 13], [13]]],
   tolerance: EXACT,
-  grad: [{ shape: [3, 4], dtype: 'bool', fill: below(2) }, [3, 4], [4]],
+  grad: [{ shape: [3, 4], dtype: 'bool' }, [3, 4], [4]],
 });
 testOp('masked_fill', {
-  op: (x, mask) => x.masked_fill(mask, -7),
-  reference: ref.map((x, mask) => (mask ? -7 : x!)),
-  inputs: [[[5, 6], { shape: [6], dtype: 'bool', fill: below(2) }]],
+  ...CHOICES.masked_fill,
+  reference: CHOICES.masked_fill.want,
+  inputs: [[[5, 6], { shape: [6], dtype: 'bool' }]],
   tolerance: EXACT,
   layouts: ['plain'],
-  grad: [[3, 4], { shape: [4], dtype: 'bool', fill: below(2) }],
+  grad: [[3, 4], { shape: [4], dtype: 'bool' }],
 });
 
-const COMPARE: Record<string, (a: number, b: number) => boolean> = {
-  eq: (a, b) => a === b,
-  ne: (a, b) => a !== b,
-  lt: (a, b) => a < b,
-  le: (a, b) => a <= b,
-  gt: (a, b) => a > b,
-  ge: (a, b) => a >= b,
-};
-for (const [name, f] of Object.entries(COMPARE)) {
+for (const [name, [op, f]] of Object.entries(COMPARE)) {
   testOp(name, {
-    op: (a, b) => a[name as 'eq'](b),
-    reference: ref.map((a, b) => Number(f(a!, b!))),
+    op,
+    reference: ref.map((a: number, b: number) => Number(f(a, b))),
     inputs: [[[7, 13], [13]]],
     fill: below(3),
     tolerance: EXACT,
@@ -161,18 +108,11 @@ for (const [name, f] of Object.entries(COMPARE)) {
   });
 }
 
-const INTEGERS: Binary[] = [
-  ['add', (a, b) => a.add(b), (a, b) => a + b, {}],
-  ['sub', (a, b) => a.sub(b), (a, b) => a - b, {}],
-  ['mul', (a, b) => a.mul(b), (a, b) => a * b, {}],
-  ['maximum', (a, b) => a.maximum(b), Math.max, {}],
-  ['minimum', (a, b) => a.minimum(b), Math.min, {}],
-  ['where', (a, b) => a.gt(3).where(a, b), (a, b) => (a > 3 ? a : b), {}],
-];
-for (const [name, op, f] of INTEGERS) {
+const chosen: Binary = [(a, b) => a.gt(3).where(a, b), (a, b) => (a > 3 ? a : b), EXACT];
+for (const [name, [op, f]] of Object.entries({ ...BINARY, where: chosen })) {
   testOp(`${name} of integers`, {
     op,
-    reference: ref.map(f as (...x: number[]) => number),
+    reference: ref.map(f),
     inputs: [
       [
         { shape: [7, 13], fill: (u) => 50 + below(50)(u) },
@@ -186,7 +126,7 @@ for (const [name, op, f] of INTEGERS) {
 }
 testOp('neg and abs of integers', {
   op: (x) => x.neg().abs().sub(x),
-  reference: ref.map((x) => Math.abs(x!) - x!),
+  reference: ref.map((x) => Math.abs(x) - x),
   inputs: [[[7, 13]]],
   fill: (u) => below(100)(u) - 50,
   tolerance: EXACT,

@@ -162,7 +162,7 @@ describe('random chains of views', () => {
     });
     const shapes = fc.array(fc.constantFrom(1, 2, 3, 4, 6, 12), { minLength: 1, maxLength: 3 });
     const check = async (shape: number[], chain: Pick[], dtype: 'f32' | 'f16' | 'i32') => {
-      const value = randomNd(shape, 1, below(50));
+      const value = randomNd(shape, 1, dtype, below(50));
       const x = await upload(value, dtype).realize();
       let [y, want] = [x as Tensor, value];
       for (const pick of chain) [y, want] = randomView(y, want, pick);

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { sha256 } from '../sha256.ts';
 import { type Bundles, bundle } from './bundle.ts';
 import { closeBrowsers, RUNTIMES, runIn } from './launch.ts';
-import { matrix, type Smoke, sha256 } from './smoke.ts';
+import { matrix, type Smoke } from './smoke.ts';
 
 let bundles: Bundles;
 beforeAll(async () => {

@@ -1,5 +1,6 @@
 // The smallest program that needs a GPU: a matrix product of 64, and what adapter it ran on.
 import { type AdapterChoice, type AdapterDescription, requestAdapter } from '../../src/gpu/host.ts';
+import { sha256 } from '../sha256.ts';
 import shader from './smoke.wgsl';
 
 export type Smoke = { info: AdapterDescription; features: string[]; sha256: string; values: number[] };
@@ -17,11 +18,6 @@ export function matrix(seed: number): Float32Array<ArrayBuffer> {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0; // Numerical Recipes' generator
     return (state >>> 8) / 2 ** 23 - 1;
   });
-}
-
-export async function sha256(data: Float32Array<ArrayBuffer>): Promise<string> {
-  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', data));
-  return Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 export async function main(options: AdapterChoice): Promise<Smoke> {
