@@ -1,6 +1,6 @@
 // Decoding against Pillow (fixtures/images.json): every PNG kind, JPEG, WebP; and what is said about files that are none of them.
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { decodeImage, encodePng } from '../../src/io/image.ts';
 import { toRgb } from '../../src/io/pixels.ts';
 import { fixturePath, fromBase64, readJson, valueOrMessage } from './support.ts';
@@ -111,6 +111,37 @@ describe('refuses, and says what it was given', () => {
     const { message } = await valueOrMessage(async () => decodeImage(await withHeader(short, 12, 9)));
     expect(message).toMatch(/^\[image\] damaged PNG/);
   });
+
+  test('a PNG with a bit flipped anywhere', async () => {
+    const bytes = file('png type 3 depth 4 tRNS');
+    for (let i = 0; i < bytes.length; i++) {
+      const flipped = bytes.slice();
+      flipped[i]! ^= 1 << (i % 8);
+      expect([i, (await valueOrMessage(() => decodeImage(flipped))).message]).toEqual([i, expect.any(String)]);
+    }
+  });
+});
+
+test('a PNG is not unpacked past the size in its header', async () => {
+  const data = new Uint8Array(4000 * 1000 * 3);
+  const bomb = await withHeader(await encodePng({ width: 4000, height: 1000, channels: 3, data }), 10, 10);
+  let unpacked = 0;
+  const Real = DecompressionStream;
+  vi.stubGlobal('DecompressionStream', function counted(format: CompressionFormat) {
+    const { readable, writable } = new Real(format);
+    const transform = (part: Uint8Array, out: TransformStreamDefaultController) => {
+      unpacked += part.length;
+      out.enqueue(part);
+    };
+    return { readable: readable.pipeThrough(new TransformStream({ transform })), writable };
+  });
+  try {
+    expect((await decodeImage(bomb)).data).toEqual(data.subarray(0, 300));
+  } finally {
+    vi.unstubAllGlobals();
+  }
+  expect(unpacked).toBeGreaterThan(0);
+  expect(unpacked).toBeLessThan(1e6);
 });
 
 /** A PNG with another size in its header and the checksum to it. */
