@@ -97,8 +97,8 @@ function startsIn(t: Tensor, group: Group, [reader, ...more]: readonly Tensor[])
 
 /** Whether the kernel of `t` can end in the group: floats, and whole quads where f16 is written. */
 function endsIn(t: Tensor, group: Group): boolean {
-  const { root, leaves, producer } = group;
-  if (producer || !t.op!.epilogue || !isFloat(root.dtype)) return false;
+  const { root, leaves, producer, prologue } = group;
+  if (producer || prologue || !t.op!.epilogue || !isFloat(root.dtype)) return false;
   if (root.dtype === 'f16' && t.shape.at(-1)! % 4 !== 0) return false;
   return buffers(leaves, t) <= EPILOGUE_BUFFERS;
 }

@@ -58,6 +58,8 @@ const BUILDS: Record<string, Build> = {
     return (await cut(products.sum(-1))).add(await cut(column.max(-1)));
   },
   'a prologue that turns rows to columns': async (x, y, cut) => (await cut(x.mul(y))).square().sum(0),
+  'a prologue behind a product': async (x, y, cut) =>
+    (await cut((await cut(x.matmul(y.transpose(0, 1)))).mul(2))).sum(-1),
   'a prologue in f16': async (x, y, cut) =>
     (await cut((await cut(x.to('f16').mul(y.to('f16')))).square())).to('f32').sum(-1),
   'a prologue with numbers': async (x, _, cut) => (await cut(x.mul(3).add(arange(12, 'f32')))).min(),
