@@ -1,6 +1,7 @@
 // The windows of a convolution as columns: y[b, (c, i, j), (oy, ox)] = x[b, c, oy * stride - pad + i * dilation, ...], zero
 // outside. x: [batch * channels, height, width], y: [batch * channels, kernel, out], all in order; the last two of y are
-// i, j and oy, ox. A thread makes four elements of y.
+// i, j and oy, ox. Or the transpose, fold: windows x added up where they lie in pictures y, in the order of (i, j). A thread makes
+// four elements of y.
 alias X = f32;             // how x and y are stored
 alias Y = f32;
 const WG: u32 = 64;        // threads of a workgroup
@@ -16,7 +17,8 @@ struct Params {
 fn x_at(i: u32) -> f32 { return x[i]; }
 fn y_put(i: u32, v: vec4f) { for (var j = 0u; j < 4u; j++) { y[i + j] = v[j]; } }
 
-fn element(n: u32) -> f32 {
+fn element(n: u32) -> f32 { return element_of_window(n); }
+fn element_of_window(n: u32) -> f32 {
   let a = n / p.out_width;
   let ox = n - a * p.out_width;
   let b = a / p.out_height;
@@ -29,6 +31,26 @@ fn element(n: u32) -> f32 {
   let ix = ox * p.stride_x + j * p.dilation_x - p.pad_x;
   let inside = iy < p.height && ix < p.width;
   return select(0.0, x_at((plane * p.height + min(iy, p.height - 1u)) * p.width + min(ix, p.width - 1u)), inside);
+}
+
+fn element_of_picture(n: u32) -> f32 {
+  let row = n / p.width;
+  let plane = row / p.height;
+  let iy = row - plane * p.height + p.pad_y;
+  let ix = n - row * p.width + p.pad_x;
+  var sum = 0.0;
+  for (var i = 0u; i < p.kernel_height; i++) {
+    let ay = iy - i * p.dilation_y; // below zero wraps and is outside too
+    let oy = ay / p.stride_y;
+    if (oy >= p.out_height || oy * p.stride_y != ay) { continue; }
+    for (var j = 0u; j < p.kernel_width; j++) {
+      let ax = ix - j * p.dilation_x;
+      let ox = ax / p.stride_x;
+      if (ox >= p.out_width || ox * p.stride_x != ax) { continue; }
+      sum += x_at((((plane * p.kernel_height + i) * p.kernel_width + j) * p.out_height + oy) * p.out_width + ox);
+    }
+  }
+  return sum;
 }
 
 @compute @workgroup_size(WG)

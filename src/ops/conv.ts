@@ -1,13 +1,12 @@
 // Convolution as a matrix product: windows become columns, so that its order of summation is that of matmul.
-import foldShader from '../../shaders/fold.wgsl';
 import unfoldShader from '../../shaders/unfold.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
 import { type Backward, composite, op } from '../tensor/op.ts';
 import { type Shape, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-const kernels = { unfold: kernel(unfoldShader), fold: kernel(foldShader) };
-const WG = { unfold: constOf(unfoldShader, 'WG'), fold: constOf(foldShader, 'WG') };
+const run = kernel(unfoldShader);
+const WG = constOf(unfoldShader, 'WG');
 
 type Pair = readonly [number, number];
 type Windows = { kernel: Pair; stride: Pair; padding: Pair; dilation: Pair };
@@ -30,8 +29,8 @@ const windows = (name: 'unfold' | 'fold') =>
           ...{ kernel_height: k[0], kernel_width: k[1], stride_y: stride[0], stride_x: stride[1] },
           ...{ pad_y: padding[0], pad_x: padding[1], dilation_y: dilation[0], dilation_x: dilation[1] },
         };
-        const groups = Math.ceil(y.size / (4 * WG[name]));
-        return [kernels[name]({ x: x!, y }, { params, groups, aligned: ['y'] })];
+        const changes = { element: name === 'fold' ? 'element_of_picture' : 'element_of_window' };
+        return [run({ x: x!, y }, { params, groups: Math.ceil(y.size / (4 * WG)), aligned: ['y'], changes })];
       },
     },
     (_, { shape }) => ({ shape, dtype: 'f32' }),
