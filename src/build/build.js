@@ -36,22 +36,38 @@ const shared = {
   logLevel: 'silent', // a failure throws with the same text
 };
 
-/** Packages stay imports: they are dependencies, and some are native. */
-const NODE = { ...shared, minify: false, platform: 'node', packages: 'external' }; // errors in it can be read
+/** Packages stay imports: they are dependencies, and some are native. Errors in it can be read. */
+const NODE = {
+  ...shared,
+  minify: false,
+  platform: 'node',
+  packages: 'external',
+  plugins: [wgslPlugin, without(/\/hash-page\.ts$/, '[hash] for pages only')],
+};
 
 /** A page has no files, no npm webgpu and no wasm decoders: what asks for them says so. */
-const PAGE = { ...shared, platform: 'browser', plugins: [wgslPlugin, notInPages()] };
+const PAGE = {
+  ...shared,
+  platform: 'browser',
+  plugins: [
+    wgslPlugin,
+    without(/\/software\.ts$/),
+    without(
+      /^node:|^webgpu$|\/(?:image-wasm|cache-disk)\.ts$/,
+      '[browser] paths and npm packages need Node, Bun or Deno; give files, addresses or a GPUDevice',
+    ),
+  ],
+};
 
-function notInPages() {
-  const message = '[browser] paths and npm packages need Node, Bun or Deno; give files, addresses or a GPUDevice';
+/** Leaves modules out: in their place is an error, or nothing. */
+function without(filter, message) {
+  const contents = message ? `throw new Error(${JSON.stringify(message)})` : 'module.exports = {}';
   return {
-    name: 'not-in-pages',
+    name: 'without',
     setup({ onResolve, onLoad }) {
-      onResolve({ filter: /^node:|^webgpu$|\/image-wasm\.ts$/ }, () => ({ path: 'missing', namespace: 'missing' }));
-      onResolve({ filter: /\/software\.ts$/ }, () => ({ path: 'empty', namespace: 'missing' }));
-      onLoad({ filter: /.*/, namespace: 'missing' }, ({ path: name }) => ({
-        contents: name === 'empty' ? 'module.exports = {}' : `throw new Error(${JSON.stringify(message)})`,
-      }));
+      const namespace = `without ${filter}`;
+      onResolve({ filter }, () => ({ path: 'missing', namespace }));
+      onLoad({ filter: /.*/, namespace }, () => ({ contents }));
     },
   };
 }

@@ -1,9 +1,10 @@
-// A checkpoint: config.json and the tensors of one or many safetensors files, from a folder, a file, or a page's File objects.
+// A checkpoint: config.json and the tensors of one or many safetensors files, wherever they are.
 import { UserError } from './error.ts';
 import { isObject, parseObject } from './json.ts';
+import { locate, type ModelSource, type SourceOptions } from './locate.ts';
 import { readHeader, type TensorInfo } from './safetensors.ts';
 import { NOT_WEIGHTS } from './sniff.ts';
-import { type ByteSource, baseName, diskFolder, type Folder, fileFolder, plainPath } from './source.ts';
+import { type ByteSource, plainPath } from './source.ts';
 
 /** A tensor in a file: where its bytes are, and the file. */
 export type CheckpointTensor = { info: TensorInfo; source: ByteSource };
@@ -25,25 +26,22 @@ export type Checkpoint = {
 };
 
 /** `variant`: 'fp16' takes model.fp16.safetensors. `file`: these weights and no other. */
-export type CheckpointOptions = { variant?: string; file?: string };
+export type CheckpointOptions = SourceOptions & { variant?: string; file?: string };
 
 /** Names under which libraries save weights, in order of preference; any other name is taken when it is the only one. */
 const STEMS = ['model', 'diffusion_pytorch_model', 'open_clip_model', 'adapter_model', 'pytorch_lora_weights'];
 const WEIGHTS = /\.safetensors$/;
 const INDEX = /\.safetensors\.index(?:\.[\w-]+)?\.json$/;
 const SHARD = /-\d{5}-of-\d{5}\.safetensors$/;
-const HUB_ID = /^\w[\w.-]*\/[\w.-]+$/; // owner/name
 const PICKLES = /\.(?:bin|pt|pth|ckpt)$/;
 
 /**
- * Opens a checkpoint: a path of a folder or of one .safetensors file, a Folder, one File or Blob, or a list of them.
+ * Opens a checkpoint: a path of a folder or of one .safetensors file, an id of the hub, a Folder, one File or Blob, or a
+ * list of them.
  * Reads headers only. Throws a UserError for anything missing, damaged or not weights.
  */
-export async function openCheckpoint(
-  from: string | Folder | Blob | readonly Blob[],
-  options: CheckpointOptions = {},
-): Promise<Checkpoint> {
-  const { folder, file } = await locate(from);
+export async function openCheckpoint(from: ModelSource, options: CheckpointOptions = {}): Promise<Checkpoint> {
+  const { folder, file } = await locate(from, options);
   const chosen = file ?? options.file ?? chooseWeights(await folder.list(), folder.name, options.variant);
   const sources: ByteSource[] = [];
   const open = async (name: string, missing: string): Promise<ByteSource> => {
@@ -72,27 +70,6 @@ export async function openCheckpoint(
     await Promise.all(sources.map((source) => source.close?.()));
     throw error;
   }
-}
-
-/** The folder meant by what the user gave, and the file when one was named. */
-async function locate(from: string | Folder | Blob | readonly Blob[]): Promise<{ folder: Folder; file?: string }> {
-  if (typeof from !== 'string') {
-    if (from instanceof Blob) {
-      const folder = fileFolder([from]);
-      return { folder, file: (await folder.list())[0]! };
-    }
-    return { folder: 'list' in from ? from : fileFolder(from) };
-  }
-  const found = await import('node:fs/promises').then(({ stat }) => stat(from)).catch(() => undefined);
-  if (!found) {
-    const hint = HUB_ID.test(from)
-      ? '. If it is an id of the hub: ids are not fetched (yet), download the folder and give its path.'
-      : '';
-    throw new UserError(`[${from}] no such file or folder${hint}`);
-  }
-  if (found.isDirectory()) return { folder: diskFolder(from) };
-  const name = baseName(from);
-  return { folder: diskFolder(from.slice(0, from.length - name.length) || '.'), file: name };
 }
 
 /** A file given alone speaks for its folder only under a name that says so: a download folder holds many models. */

@@ -14,9 +14,13 @@ import type { LayoutView, TensorView } from './layouts/index.ts';
 import { bytesPer, count } from './safetensors.ts';
 import type { Requests } from './weights.ts';
 
-/** As transformers.js reports it; `progress` in percent, `loaded` and `total` in bytes. */
+/**
+ * As transformers.js reports it; `progress` in percent, `loaded` and `total` in bytes. A file of the hub that is not kept yet
+ * gives 'download', 'progress' and 'done'; then comes 'initiate', 'progress' of all weights, and 'ready'.
+ */
 export type Progress =
   | { status: 'initiate' | 'ready'; name: string }
+  | { status: 'download'; name: string; file: string }
   | { status: 'progress' | 'done'; name: string; file: string; loaded: number; total: number; progress: number };
 
 export type LoadOptions = {
@@ -82,6 +86,7 @@ export async function loadAll(
     }
     flying += bytes;
   };
+  for (const source of new Set(jobs.map(({ stored }) => stored.source))) await source.fetch?.();
   progress_callback?.({ status: 'initiate', name });
   checkRoom(name, wanted, device);
   const made: Tensor[] = [];

@@ -6,7 +6,7 @@ import { type CheckpointOptions, openCheckpoint } from './checkpoint.ts';
 import { UserError } from './error.ts';
 import { viewCheckpoint } from './layouts/index.ts';
 import { checkFit, type LoadOptions, loadAll } from './load.ts';
-import type { Folder } from './source.ts';
+import { lookUp, type ModelSource } from './locate.ts';
 import { Weights } from './weights.ts';
 
 export type FromPretrained = LoadOptions &
@@ -20,8 +20,6 @@ export type FromPretrained = LoadOptions &
 // biome-ignore lint/suspicious/noExplicitAny: a config is what its checkpoint says; each model states its own type
 export type Config = Record<string, any>;
 
-type Source = string | Folder | Blob | readonly Blob[];
-
 export type Pretrained<M> = M & {
   config: Config;
   /** Where the weights are: after a loss the device that took its place. */
@@ -34,13 +32,14 @@ export type Pretrained<M> = M & {
   [Symbol.dispose](): void;
 };
 
-/** `CLIPModel = pretrained('CLIPModel', clip)`; `await CLIPModel.from_pretrained(folder)` is the model with its weights. */
+/** `CLIPModel = pretrained('CLIPModel', clip)`; `await CLIPModel.from_pretrained(folder or id)` is the model with its weights. */
 export function pretrained<M extends object>(name: string, build: (w: Weights, config: Config) => M) {
   return {
-    async from_pretrained(from: Source, options: FromPretrained = {}): Promise<Pretrained<M>> {
+    async from_pretrained(from: ModelSource, options: FromPretrained = {}): Promise<Pretrained<M>> {
       checkDtype(options.dtype);
       const device = options.device !== undefined ? Device.from(options.device) : undefined;
-      return await load(name, build, from, { ...options, device });
+      // looked up once: what is loaded again after a loss is the same, even if the hub has another by then
+      return await load(name, build, await lookUp(from, options), { ...options, device });
     },
     /** The model of a config on weights with shapes and no values, as on torch's meta device: for what shapes alone tell. */
     from_config(config: Config, { dtype = 'f32' }: Pick<FromPretrained, 'dtype'> = {}) {
@@ -55,7 +54,7 @@ export function pretrained<M extends object>(name: string, build: (w: Weights, c
 async function load<M extends object>(
   name: string,
   build: (w: Weights, config: Config) => M,
-  from: Source,
+  from: ModelSource,
   options: FromPretrained & { device: Device | undefined },
 ): Promise<Pretrained<M>> {
   const checkpoint = await openCheckpoint(from, options);

@@ -7,6 +7,8 @@ export type ByteSource = {
   name: string;
   size: number;
   read(offset: number, length: number): Promise<Uint8Array>;
+  /** For a file that is far away: brings all of it near, after which reads are quick. */
+  fetch?(): Promise<void>;
   close?(): Promise<void>;
 };
 
@@ -70,7 +72,7 @@ export function fromBytes(bytes: Uint8Array, name = 'bytes'): ByteSource {
 }
 
 /** Adds to a reader the checks that every source makes: the range before, the count after. */
-function checked(
+export function checked(
   name: string,
   size: number,
   read: (offset: number, length: number) => Promise<Uint8Array>,
@@ -166,7 +168,8 @@ function mapFolder(entries: Map<string, () => ByteSource>, name: string, prefix 
   });
 }
 
-function withText(folder: Omit<Folder, 'text'>): Folder {
+/** A folder that reads texts by opening them. */
+export function withText(folder: Omit<Folder, 'text'>): Folder {
   return {
     ...folder,
     async text(file) {

@@ -3,8 +3,8 @@ import { type CheckpointOptions, openCheckpoint } from '../io/checkpoint.ts';
 import { UserError } from '../io/error.ts';
 import { parseObject } from '../io/json.ts';
 import { viewCheckpoint } from '../io/layouts/index.ts';
+import { locate, lookUp, type ModelSource, type SourceOptions } from '../io/locate.ts';
 import type { Config, FromPretrained } from '../io/pretrained.ts';
-import { baseName, diskFolder, type Folder, fileFolder } from '../io/source.ts';
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.ts';
 import { CLIPModel } from '../models/clip.ts';
 import { SiglipModel } from '../models/siglip.ts';
@@ -13,8 +13,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { type ImageProcessor, imageProcessor, type PixelValues } from './image-processor.ts';
 import { type ImageInput, load_image } from './load-image.ts';
 
-/** Where a model is: a path of a folder or file, a Folder, or the files of a page. */
-export type ModelSource = string | Folder | Blob | readonly Blob[];
+export type { ModelSource };
 
 /** Pictures to model inputs: f32 [pictures, 3, H, W]. */
 export type Processor = (images: ImageInput | readonly ImageInput[]) => Promise<{ pixel_values: Tensor }>;
@@ -54,21 +53,23 @@ export async function identify(from: ModelSource, options: CheckpointOptions = {
 }
 
 export const AutoModel = {
-  /** The model of a folder with its weights, as the class of its `model_type` gives it. */
-  async from_pretrained(from: ModelSource, options: FromPretrained = {}) {
+  /** The model of a folder or an id with its weights, as the class of its `model_type` gives it. */
+  async from_pretrained(source: ModelSource, options: FromPretrained = {}) {
+    const from = await lookUp(source, options);
     const { model_type } = await identify(from, options);
     return MODELS[model_type].from_pretrained(from, options);
   },
 };
 
 export const AutoTokenizer = {
-  from_pretrained: async (from: ModelSource): Promise<Tokenizer> => loadTokenizer(folderOf(from)),
+  from_pretrained: async (from: ModelSource, options: SourceOptions = {}): Promise<Tokenizer> =>
+    loadTokenizer((await locate(from, options)).folder),
 };
 
 export const AutoProcessor = {
-  /** The image processor of a folder, from preprocessor_config.json or transformers 5's processor_config.json. */
-  async from_pretrained(from: ModelSource): Promise<Processor> {
-    const folder = folderOf(from);
+  /** The image processor of a folder or an id, from preprocessor_config.json or transformers 5's processor_config.json. */
+  async from_pretrained(from: ModelSource, options: SourceOptions = {}): Promise<Processor> {
+    const { folder } = await locate(from, options);
     for (const name of ['preprocessor_config.json', 'processor_config.json']) {
       const text = await folder.text(name);
       if (text !== undefined) return processor(imageProcessor(parseObject(text, name), name));
@@ -88,12 +89,4 @@ function processor(prepare: ImageProcessor): Processor {
     for (const [i, picture] of pictures.entries()) data.set(picture.data, i * first.data.length);
     return { pixel_values: tensor(data, [pictures.length, ...first.shape]) };
   };
-}
-
-/** The folder of a model: the one given, or the one around the weights file given. */
-export function folderOf(from: ModelSource): Folder {
-  if (typeof from !== 'string')
-    return from instanceof Blob ? fileFolder([from]) : 'list' in from ? from : fileFolder(from);
-  const file = baseName(from);
-  return diskFolder(file.endsWith('.safetensors') ? from.slice(0, from.length - file.length) || '.' : from);
 }

@@ -3,9 +3,10 @@ import { estimate } from '../exec/estimate.ts';
 import { sizeClass } from '../gpu/pool.ts';
 import { UserError } from '../io/error.ts';
 import { parseObject } from '../io/json.ts';
+import { locate, type SourceOptions } from '../io/locate.ts';
 import type { Config } from '../io/pretrained.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { folderOf, type ModelSource, modelOf } from './auto.ts';
+import { type ModelSource, modelOf } from './auto.ts';
 
 const DTYPES = ['f32', 'f16'] as const;
 type Bytes = Record<(typeof DTYPES)[number], number>;
@@ -22,14 +23,16 @@ export type MemoryPlan = {
   total_bytes: Bytes;
 };
 
-export type PlanOptions = {
-  batch_size?: number | undefined /** How many parts of a name make a module. */;
+export type PlanOptions = SourceOptions & {
+  batch_size?: number | undefined;
+  /** How many parts of a name make a module. */
   depth?: number;
 };
 
 /** The plan of a model; no device is asked for and no weights are read. Throws a UserError without a config of a known model. */
-export async function plan(from: ModelSource, { batch_size = 1, depth = 1 }: PlanOptions = {}): Promise<MemoryPlan> {
-  const folder = folderOf(from);
+export async function plan(from: ModelSource, options: PlanOptions = {}): Promise<MemoryPlan> {
+  const { batch_size = 1, depth = 1 } = options;
+  const { folder } = await locate(from, options);
   const text = await folder.text('config.json');
   if (text === undefined) throw new UserError(`[${folder.name}] no config.json: want the folder of a model`);
   const config = parseObject(text, 'config.json') as Config;

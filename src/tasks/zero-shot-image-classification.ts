@@ -1,11 +1,12 @@
 // Which of some labels a picture shows, by CLIP (Radford et al. 2021, arXiv:2103.00020) or SigLIP (Zhai et al. 2023,
 // arXiv:2303.15343): the label whose sentence lies nearest to the picture. B = pictures, T = labels, E = embedding.
 import { UserError } from '../io/error.ts';
+import { locate, lookUp } from '../io/locate.ts';
 import { type FromPretrained, pretrained } from '../io/pretrained.ts';
 import type { Tokenizer } from '../io/tokenizer.ts';
 import { tensor } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { AutoModel, AutoProcessor, AutoTokenizer, folderOf, identify, type ModelSource } from './auto.ts';
+import { AutoModel, AutoProcessor, AutoTokenizer, identify, type ModelSource } from './auto.ts';
 import type { ImageInput } from './load-image.ts';
 
 export type Classification = { label: string; score: number };
@@ -66,14 +67,15 @@ const logitScale = (shape: readonly number[]) =>
   pretrained('logit_scale', (w) => ({ scale: w.get('logit_scale', shape), bias: w.maybe('logit_bias', shape) }));
 
 /**
- * A classifier on a CLIP or SigLIP folder: `await classify(image, ['a cat', 'a dog'])`. Throws a UserError when the folder
+ * A classifier on a CLIP or SigLIP folder or id: `await classify(image, ['a cat', 'a dog'])`. Throws a UserError when the folder
  * is not one, lacks its tokenizer or processor, or when there are no labels.
  */
 export async function zeroShotImageClassification(
-  from: ModelSource,
+  source: ModelSource,
   options: FromPretrained = {},
 ): Promise<ZeroShotImageClassifier> {
   options.signal?.throwIfAborted();
+  const from = await lookUp(source, options);
   const { model_type, positions, tokenizer, processor, hypothesis_template } = await readFolder(from, options);
   const family = FAMILIES[model_type];
   const model = await AutoModel.from_pretrained(from, options);
@@ -166,7 +168,7 @@ async function readFolder(from: ModelSource, options: FromPretrained) {
     positions: text.max_position_embeddings ?? FAMILIES[model_type].positions,
     tokenizer: await AutoTokenizer.from_pretrained(from),
     processor: await AutoProcessor.from_pretrained(from),
-    hypothesis_template: promptOf(await folderOf(from).text('README.md')) ?? DEFAULT_TEMPLATE,
+    hypothesis_template: promptOf(await (await locate(from)).folder.text('README.md')) ?? DEFAULT_TEMPLATE,
   };
 }
 

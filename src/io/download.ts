@@ -1,0 +1,51 @@
+// A file of the hub into a cache: what an earlier try left counts, the rest is fetched, and the whole has the promised hash.
+import type { Draft } from './cache.ts';
+import { UserError } from './error.ts';
+import { gitBlob, sha256 } from './hash.ts';
+import type { Content, Remote } from './hub.ts';
+
+/** `loaded` of `total` bytes, those of earlier tries included. */
+export type Report = (loaded: number, total: number) => void;
+
+/** Fills `draft`. Throws a UserError when the bytes are not what the hub promised, twice from the start. */
+export async function download(
+  remote: Remote,
+  commit: string,
+  file: string,
+  { etag, size }: Content,
+  draft: Draft,
+  report: Report,
+): Promise<void> {
+  let got = '';
+  for (let whole = 0; whole < 2; ) {
+    if (got || draft.size > (size ?? Infinity)) await draft.restart();
+    if (draft.size === 0) whole++; // what was wrong may have come earlier
+    const begin = async () => (/^[0-9a-f]{64}$/.test(etag) ? sha256() : undefined);
+    let hash = await begin();
+    if (hash) for await (const bytes of draft.read()) hash.update(bytes);
+    for await (const { at, bytes } of remote.stream(commit, file, size, draft.size)) {
+      if (at !== draft.size) {
+        await draft.restart();
+        hash = await begin();
+      }
+      await draft.append(bytes);
+      hash?.update(bytes);
+      report(draft.size, size ?? draft.size);
+    }
+    got = hash ? hash.hex() : /^[0-9a-f]{40}$/.test(etag) ? await gitBlob(await all(draft)) : etag;
+    if (got === etag) return;
+  }
+  throw new UserError(
+    `[hub] ${file}: the bytes of ${remote.host} are not what it promised: got hash ${got}, want ${etag}. Try again later.`,
+  );
+}
+
+async function all(draft: Draft): Promise<Uint8Array> {
+  const whole = new Uint8Array(draft.size);
+  let at = 0;
+  for await (const bytes of draft.read()) {
+    whole.set(bytes, at);
+    at += bytes.length;
+  }
+  return whole;
+}

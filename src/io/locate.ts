@@ -1,0 +1,49 @@
+// Where a model is, from all that a user may give for one.
+import { UserError } from './error.ts';
+import { type HubOptions, hubFolder } from './hub-folder.ts';
+import { baseName, diskFolder, type Folder, fileFolder } from './source.ts';
+
+/** A path of a folder or a file, an id of the hub (owner/name), a Folder, or the files of a page. */
+export type ModelSource = string | Folder | Blob | readonly Blob[];
+
+/** `subfolder`: the model is in this folder of the path or of the model on the hub. */
+export type SourceOptions = HubOptions & { subfolder?: string | undefined };
+
+/** As huggingface_hub has them, but for names without an owner. */
+const HUB_ID = /^\w(?:[\w.-]*\w)?\/\w(?:[\w.-]*\w)?$/;
+const NO_ID = /--|\.\.|\.git$/;
+
+/**
+ * What a text stands for is looked up once: an id of the hub becomes the folder that it is there, a path stays a path. So
+ * does all else that was given.
+ */
+export async function lookUp(from: ModelSource, options: SourceOptions = {}): Promise<ModelSource> {
+  if (typeof from !== 'string') return from;
+  const { subfolder } = options;
+  const inside = (folder: Folder) => (subfolder ? folder.at(subfolder) : folder);
+  const isPage = !globalThis.process?.versions?.node;
+  if (!isPage) {
+    const { stat } = await import('node:fs/promises');
+    if (await stat(from).catch(() => undefined)) return subfolder ? inside(diskFolder(from)) : from;
+  }
+  if (HUB_ID.test(from) && !NO_ID.test(from)) return inside(await hubFolder(from, options));
+  const id = 'an id of the hub (owner/name)';
+  throw new UserError(isPage ? `[${from}] want ${id} or files` : `[${from}] no such file or folder, nor ${id}`);
+}
+
+/** The folder that is meant, and the file where one was named. */
+export async function locate(
+  from: ModelSource,
+  options: SourceOptions = {},
+): Promise<{ folder: Folder; file?: string }> {
+  const found = await lookUp(from, options);
+  if (found instanceof Blob) {
+    const folder = fileFolder([found]);
+    return { folder, file: (await folder.list())[0]! };
+  }
+  if (typeof found !== 'string') return { folder: 'list' in found ? found : fileFolder(found) };
+  const { stat } = await import('node:fs/promises');
+  if ((await stat(found)).isDirectory()) return { folder: diskFolder(found) };
+  const name = baseName(found);
+  return { folder: diskFolder(found.slice(0, found.length - name.length) || '.'), file: name };
+}
