@@ -71,7 +71,8 @@ export function connect(repo: string, { endpoint, token, signal, patience = PATI
       if (range) headers.set('range', range);
       if (token && url.origin === home.origin) headers.set('authorization', `Bearer ${token}`);
       const redirect = opaque ? 'follow' : 'manual';
-      const response = await fetch(url, { method, headers, redirect, signal: until, referrerPolicy: 'no-referrer' });
+      const plain = { cache: 'no-store', referrerPolicy: 'no-referrer' } as const; // in a page: what is kept is kept once
+      const response = await fetch(url, { ...plain, method, headers, redirect, signal: until });
       if (response.type === 'opaqueredirect') {
         opaque = true;
         if (method === 'HEAD') return response;
