@@ -1,8 +1,9 @@
 // What classify and start share: a classifier on the device asked for, and how its answers look.
+import { lookUp } from '../io/locate.ts';
 import { identify } from '../tasks/auto.ts';
 import { pipeline } from '../tasks/pipeline.ts';
 import type { Classification, ZeroShotImageClassifier } from '../tasks/zero-shot-image-classification.ts';
-import { type DeviceOptions, onDevice, provenance } from './options.ts';
+import { type DeviceOptions, type HubOptions, hubOf, onDevice, provenance } from './options.ts';
 import { loadingBar } from './progress.ts';
 import { bar, paint, percent, type Terminal } from './terminal.ts';
 
@@ -17,23 +18,33 @@ export type Opened = {
 };
 
 /** Runs `work` with a classifier; afterwards nothing of it is left on the device. */
-export async function withClassifier(path: string, options: DeviceOptions, work: (opened: Opened) => Promise<void>) {
-  await identify(path); // mistakes come out before a GPU is asked for
+export async function withClassifier(
+  path: string,
+  options: DeviceOptions & HubOptions,
+  work: (opened: Opened) => Promise<void>,
+) {
   const { progress_callback, stop } = await loadingBar();
-  await onDevice(options, async (device) => {
-    const start = performance.now();
-    const { dtype } = options;
-    const loading = pipeline('zero-shot-image-classification', path, { device, dtype, progress_callback });
-    using classify = await loading.finally(stop);
-    const { name, software, runtime } = device.adapter;
-    const model = { path, model_type: classify.model_type };
-    await work({
-      classify,
-      about: { ...provenance(device, options), model },
-      where: `${name}${software ? ' (software)' : ''} in ${runtime}, ${dtype}, exact`,
-      load: performance.now() - start,
+  const source = { ...hubOf(options), progress_callback };
+  const { dtype } = options;
+  try {
+    const from = await lookUp(path, source);
+    await identify(from, source); // mistakes come out before a GPU is asked for
+    await onDevice(options, async (device) => {
+      const start = performance.now();
+      using classify = await pipeline('zero-shot-image-classification', from, { ...source, device, dtype });
+      stop();
+      const { name, software, runtime } = device.adapter;
+      const model = { path, model_type: classify.model_type };
+      await work({
+        classify,
+        about: { ...provenance(device, options), model },
+        where: `${name}${software ? ' (software)' : ''} in ${runtime}, ${dtype}, exact`,
+        load: performance.now() - start,
+      });
     });
-  });
+  } finally {
+    stop();
+  }
 }
 
 /** One line for each label: name, bar, percent. */

@@ -6,31 +6,35 @@ import { baseName } from '../io/source.ts';
 import { checkPath } from '../tasks/load-image.ts';
 import { shipped } from '../tasks/shipped.ts';
 import { rows, seconds, withClassifier } from './classifier.ts';
-import { count, type DeviceOptions, print, printJson, withDevice } from './options.ts';
+import { count, type DeviceOptions, type HubOptions, print, printJson, withDevice, withHub } from './options.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { readConcepts } from './world.ts';
 
-type Options = DeviceOptions & { labels?: string; model?: string; template?: string; top: number };
+type Options = DeviceOptions & HubOptions & { labels?: string; model?: string; template?: string; top: number };
 
 export function addClassify(program: Command): void {
   const command = program
     .command('classify')
-    .description('Which of some labels do pictures show? (zero-shot, with any CLIP or SigLIP folder)')
+    .description('Which of some labels do pictures show? (zero-shot, with any CLIP or SigLIP)')
     .argument('<pictures...>', 'PNG, JPEG or WebP files, or their addresses')
     .option(
       '--labels <list>',
       'labels, with commas between them (default with the shipped model: the 200 things it knows)',
     )
-    .option('--model <folder>', 'a CLIP or SigLIP folder with its tokenizer (default: the tessera-clip that ships)')
+    .option(
+      '--model <model>',
+      'a CLIP or SigLIP folder, or its id on the Hugging Face hub (default: the tessera-clip that ships)',
+    )
     .option('--template <text>', "the sentence around a label, {} in its place (default: what the model's card says)")
     .option('--top <n>', 'how many labels to print for each picture', count, 5);
-  withDevice(command)
+  withDevice(withHub(command))
     .addHelpText(
       'after',
       `
 Examples:
   tessera classify photo.jpg --labels "a cat,a dog"
   tessera classify *.png --labels "a cat,a dog" --model ./clip-vit-base-patch32 --dtype f16
+  tessera classify photo.jpg --labels "a cat,a dog" --model openai/clip-vit-base-patch32 --revision main
   tessera classify photo.jpg --labels "night,day" --template "a photo taken at {}" --json`,
     )
     .action(classify);

@@ -4,32 +4,33 @@ import type { Command } from 'commander';
 import { type Checkpoint, openCheckpoint } from '../io/checkpoint.ts';
 import { findLayout } from '../io/layouts/index.ts';
 import { count as elements } from '../io/safetensors.ts';
-import { print, printJson } from './options.ts';
+import { type HubOptions, hubOf, print, printJson, withHub } from './options.ts';
 import { paint, terminalOf } from './terminal.ts';
 
-type Options = { json?: boolean; filter?: string; variant?: string };
+type Options = HubOptions & { json?: boolean; filter?: string };
 
 export function addInspect(program: Command): void {
-  program
+  const command = program
     .command('inspect')
     .description('What is in a safetensors file or a model folder? (reads headers only, sharded ones too)')
-    .argument('<path>', 'a .safetensors file or a folder')
+    .argument('<model>', 'a .safetensors file, a folder, or an id of the Hugging Face hub')
     .option('--filter <text>', 'only tensors with this in their name')
-    .option('--variant <name>', 'these weights of several, such as fp16')
-    .option('--json', 'print one JSON document and nothing else')
+    .option('--json', 'print one JSON document and nothing else');
+  withHub(command)
     .addHelpText(
       'after',
       `
 Examples:
   tessera inspect model.safetensors
   tessera inspect ./clip-vit-base-patch32 --filter self_attn
-  tessera inspect ./llava-1.5-7b --json`,
+  tessera inspect ./llava-1.5-7b --json
+  tessera inspect openai/clip-vit-base-patch32 --revision main`,
     )
     .action(inspect);
 }
 
-async function inspect(path: string, { json, filter, variant }: Options): Promise<void> {
-  const checkpoint = await openCheckpoint(path, variant === undefined ? {} : { variant });
+async function inspect(path: string, { json, filter, ...options }: Options): Promise<void> {
+  const checkpoint = await openCheckpoint(path, hubOf(options));
   try {
     const summary = describe(checkpoint, filter?.toLowerCase());
     if (json) printJson({ command: 'inspect', path, ...summary });

@@ -21,6 +21,18 @@ export function withDevice(command: Command): Command {
     .option('--trace', 'print every kernel that runs, on stderr (also with TESSERA_TRACE=1)');
 }
 
+export type HubOptions = { revision?: string; subfolder?: string; variant?: string };
+
+/** The options of a command that takes a model, which may be an id of the hub. */
+export function withHub(command: Command): Command {
+  return command
+    .option('--revision <name>', 'this branch, tag or commit of a model on the Hugging Face hub')
+    .option('--subfolder <path>', 'the model is in this folder of it')
+    .option('--variant <name>', 'these weights of several, such as fp16');
+}
+
+export const hubOf = ({ revision, subfolder, variant }: HubOptions) => ({ revision, subfolder, variant });
+
 /** Runs `work` on the device asked for and gives the device back. */
 export async function onDevice<T>({ adapter, trace }: DeviceOptions, work: (device: Device) => Promise<T>): Promise<T> {
   if (trace || process.env.TESSERA_TRACE === '1') setTrace((event) => process.stderr.write(`${formatTrace(event)}\n`));

@@ -1,4 +1,4 @@
-// A bar on stderr while a model loads; nothing when stderr is not a terminal.
+// A bar on stderr while a model comes and loads; nothing when stderr is not a terminal.
 import process from 'node:process';
 import type { Progress } from '../io/load.ts';
 
@@ -7,16 +7,26 @@ export type LoadingBar = { progress_callback: ((event: Progress) => void) | unde
 export async function loadingBar(): Promise<LoadingBar> {
   if (!process.stderr.isTTY) return { progress_callback: undefined, stop: () => {} };
   const { default: progress } = await import('cli-progress');
-  const format = 'loading {name} {bar} {percentage} %';
+  const format = '{what} {name} {bar} {percentage} %';
   const settings = { format, clearOnComplete: true, barsize: 30, linewrap: true, gracefulExit: false }; // changes no terminal settings
   const bar = new progress.SingleBar(settings, progress.Presets.shades_classic);
+  let isOn = false;
+  const start = (what: string, name: string) => {
+    bar.start(1, 0, { what, name });
+    isOn = true;
+  };
+  const stop = () => {
+    if (isOn) bar.stop();
+    isOn = false;
+  };
   const progress_callback = (event: Progress) => {
-    if (event.status === 'initiate') bar.start(1, 0, { name: event.name });
+    if (event.status === 'download') start('fetching', event.file);
+    if (event.status === 'initiate') start('loading', event.name);
     if (event.status === 'progress') {
       bar.setTotal(event.total);
       bar.update(event.loaded);
     }
-    if (event.status === 'ready') bar.stop();
+    if (event.status === 'done' || event.status === 'ready') stop();
   };
-  return { progress_callback, stop: () => bar.stop() };
+  return { progress_callback, stop };
 }

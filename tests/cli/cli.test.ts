@@ -374,7 +374,7 @@ describe('mistakes', () => {
     const bare = path.join(folder, 'bare');
     await mkdir(path.join(ROOT, bare));
     expect(await complaint('classify', picture, ...LABELS, '--model', 'nowhere')).toMatchInlineSnapshot(
-      `"error: [nowhere] no such file or folder"`,
+      `"error: [nowhere] no such file or folder, nor an id of the hub (owner/name)"`,
     );
     expect(await complaint('classify', picture, ...LABELS, '--model', path.join(folder, 'bert'))).toMatchInlineSnapshot(
       `"error: [bert] not a model that can be used here: got model_type "bert", want one of clip, siglip"`,
@@ -385,7 +385,9 @@ describe('mistakes', () => {
     expect(await complaint('classify', picture, ...LABELS, '--model', relative(golden('clip')))).toMatchInlineSnapshot(
       `"error: [clip] no tokenizer: got none of these files, want tokenizer.json, or vocab.json and merges.txt"`,
     );
-    expect(await complaint('inspect', 'nowhere')).toMatchInlineSnapshot(`"error: [nowhere] no such file or folder"`);
+    expect(await complaint('inspect', 'nowhere')).toMatchInlineSnapshot(
+      `"error: [nowhere] no such file or folder, nor an id of the hub (owner/name)"`,
+    );
     expect(await complaint('inspect', bare)).toMatchInlineSnapshot(
       `"error: [bare] no weights: got no files, want model.safetensors or another .safetensors file"`,
     );
@@ -407,6 +409,8 @@ describe('mistakes', () => {
   test('--debug shows where they come from', async () => {
     const { code, err } = await tessera(['inspect', 'nowhere', '--debug']);
     expect(code).toBe(2);
-    expect(err).toMatch(/^error: UserError: \[nowhere\] no such file or folder\n\s+at /);
+    expect(err).toMatch(
+      /^error: UserError: \[nowhere\] no such file or folder, nor an id of the hub \(owner\/name\)\n\s+at /,
+    );
   });
 });
