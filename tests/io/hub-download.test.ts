@@ -7,9 +7,10 @@ import { cache } from '../../src/io/cache.ts';
 import { openCheckpoint } from '../../src/io/checkpoint.ts';
 import { hubFolder } from '../../src/io/hub-folder.ts';
 import type { Progress } from '../../src/io/load.ts';
-import { writeSafetensors } from '../../src/io/safetensors.ts';
+import { pretrained } from '../../src/io/pretrained.ts';
 import { digest, type Fault, noise, type Seen } from './fake-hub.ts';
-import { BIG, message, onBlob, patience, REPO, SUMS, useHub } from './hub-support.ts';
+import { load, SIZE } from './hub-model.ts';
+import { BIG, message, onBlob, patience, REPO, SUMS, useHub, weights } from './hub-support.ts';
 
 const self = useHub();
 
@@ -151,8 +152,6 @@ describe('a download', () => {
 });
 
 describe('which files', () => {
-  const weights = (name: string, size = 100_000) =>
-    writeSafetensors([[name, { dtype: 'F32', shape: [size], data: new Float32Array(size) }]]);
   const open = (repo: string, options = {}) =>
     openCheckpoint(repo, { endpoint: self.hub.endpoint, cache_dir: self.cache_dir, patience, ...options });
   const tensors = async (repo: string, options = {}) => {
@@ -181,10 +180,11 @@ describe('which files', () => {
     const checkpoint = await open('owner/many');
     const { info, source } = checkpoint.tensors.get('a')!;
     expect(self.ranges()).toEqual([`bytes=0-${2 ** 18 - 1}`]);
-    expect(await source.read(info.end - 8, 8)).toEqual(new Uint8Array(8)); // far from the header: a range of its own
-    expect(self.ranges()).toEqual([`bytes=0-${2 ** 18 - 1}`, `bytes=${info.end - 8}-`]);
+    const at = async (offset: number) => new Float32Array((await source.read(offset, 4)).buffer)[0];
+    expect(await at(info.end - 4)).toBe(99_999); // far from the header: a range of its own
+    expect(self.ranges()).toEqual([`bytes=0-${2 ** 18 - 1}`, `bytes=${info.end - 4}-`]);
     await source.fetch!();
-    expect(await source.read(info.begin, 8)).toEqual(new Uint8Array(8));
+    expect([await at(info.begin + 4), await at(info.end - 4)]).toEqual([1, 99_999]);
     expect(self.ranges()).toHaveLength(3);
     await checkpoint.close();
     expect((await cache.list({ cache_dir: self.cache_dir }))[0]!.revisions[0]!.files).toEqual([
@@ -194,6 +194,23 @@ describe('which files', () => {
 
     expect(await tensors('owner/many', { variant: 'fp16' })).toEqual(['b']);
     expect(await tensors('owner/many', { subfolder: 'unet' })).toEqual(['c']);
+  });
+
+  test('a model: what does not fit is told before its weights come, then they do, once', async () => {
+    self.hub.commit('owner/fits', { 'config.json': '{}', 'model.safetensors': weights('a') });
+    const options = { endpoint: self.hub.endpoint, cache_dir: self.cache_dir };
+    const other = pretrained('Other', (w) => ({ b: w.get('b', [2]) }));
+    expect(await message(other.from_pretrained('owner/fits', options))).toMatch(
+      /does not fit its config: 1 missing: b/,
+    );
+    expect(self.ranges()).toEqual([`bytes=0-${2 ** 18 - 1}`]);
+
+    const { sum, events, again } = await load('owner/fits', options);
+    expect(sum).toBe((SIZE * (SIZE - 1)) / 2);
+    const file = 'model.safetensors';
+    const loading = ['initiate owner/fits', `progress ${file}`, 'ready owner/fits'];
+    expect(events).toEqual([`download ${file}`, `progress ${file}`, `done ${file}`, ...loading]);
+    expect(again).toEqual(loading);
   });
 
   test('shards with their index, also of a variant', async () => {

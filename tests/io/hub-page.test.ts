@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Bundles, bundle } from '../runtimes/bundle.ts';
 import { closeBrowsers, type Json, runIn } from '../runtimes/launch.ts';
 import { digest, noise } from './fake-hub.ts';
-import { onBlob, useHub } from './hub-support.ts';
+import { type Loaded, SIZE } from './hub-model.ts';
+import { onBlob, useHub, weights } from './hub-support.ts';
 
 const PART = 2 ** 24;
 const HUGE = noise(2 * PART + 1_000_000);
@@ -82,4 +83,18 @@ test('wrong bytes are refused', async () => {
   self.hub.fault = onBlob(() => ({ flip: true }));
   const wish = { repo: 'owner/wrong', files: ['model.safetensors'], options: { endpoint: self.hub.endpoint } };
   await expect(runIn('chromium-page', bundles, wish)).rejects.toThrow(/not what it promised: got hash [0-9a-f]{64}/);
+});
+
+test('a model: from its id to the GPU of a page', async () => {
+  const repo = 'owner/model-of-a-page';
+  self.hub.commit(repo, { 'config.json': '{}', 'model.safetensors': weights('a', SIZE) });
+  const program = await bundle(new URL('hub-model.ts', import.meta.url));
+  const found = await runIn('chromium-page', program, { repo, options: { endpoint: self.hub.endpoint } });
+  expect(found).toMatchObject({ sum: (SIZE * (SIZE - 1)) / 2 });
+  const { events, again } = found as Loaded;
+  expect(events.filter((event) => event.startsWith('download'))).toEqual([
+    'download config.json',
+    'download model.safetensors',
+  ]);
+  expect(again).toEqual([`initiate ${repo}`, 'progress model.safetensors', `ready ${repo}`]);
 });

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, vi } from 'vitest';
 import type { HubOptions } from '../../src/io/hub-folder.ts';
+import { writeSafetensors } from '../../src/io/safetensors.ts';
 import { digest, type FakeHub, type Fault, type Files, fakeHub, noise, type Seen } from './fake-hub.ts';
 import { fetchAll } from './hub-client.ts';
 import { valueOrMessage } from './support.ts';
@@ -19,6 +20,10 @@ export const SUMS = Object.fromEntries(Object.entries(FILES).map(([name, content
 export const patience = { answer: 2000, stall: 300, wait: 5 };
 
 export const message = async (work: Promise<unknown>) => (await valueOrMessage(() => work)).message;
+
+/** A safetensors file with one tensor: `size` numbers 0, 1, 2, ... */
+export const weights = (name: string, size = 100_000) =>
+  writeSafetensors([[name, { dtype: 'F32', shape: [size], data: Float32Array.from({ length: size }, (_, i) => i) }]]);
 
 /** A fault for answers with bytes of large files. */
 export const onBlob =
