@@ -34,7 +34,7 @@ export function addClassify(program: Command): void {
 Examples:
   tessera classify photo.jpg --labels "a cat,a dog"
   tessera classify *.png --labels "a cat,a dog" --model ./clip-vit-base-patch32 --dtype f16
-  tessera classify photo.jpg --labels "a cat,a dog" --model openai/clip-vit-base-patch32 --revision main
+  tessera classify photo.jpg --labels "a cat,a dog" --model openai/clip-vit-large-patch14
   tessera classify photo.jpg --labels "night,day" --template "a photo taken at {}" --json`,
     )
     .action(classify);

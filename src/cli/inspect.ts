@@ -24,7 +24,7 @@ Examples:
   tessera inspect model.safetensors
   tessera inspect ./clip-vit-base-patch32 --filter self_attn
   tessera inspect ./llava-1.5-7b --json
-  tessera inspect openai/clip-vit-base-patch32 --revision main`,
+  tessera inspect openai/clip-vit-large-patch14 --revision main`,
     )
     .action(inspect);
 }

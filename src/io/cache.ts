@@ -53,7 +53,7 @@ export async function openCache(folder?: string): Promise<Cache> {
   return (await import('./cache-page.ts')).pageCache(folder);
 }
 
-/** The models that are kept of the hub: `await cache.list()`, `await cache.delete('openai/clip-vit-base-patch32')`. */
+/** The models that are kept of the hub: `await cache.list()`, `await cache.delete('openai/clip-vit-large-patch14')`. */
 export const cache = {
   list: async ({ cache_dir }: { cache_dir?: string } = {}) => (await openCache(cache_dir)).list(),
   delete: async (repo_id: string, { cache_dir }: { cache_dir?: string } = {}) =>

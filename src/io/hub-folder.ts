@@ -38,7 +38,7 @@ export async function hubFolder(repo: string, options: HubOptions = {}): Promise
   async function pin(): Promise<{ commit: string; names?: ReadonlySet<string> }> {
     const kept = COMMIT.test(revision) ? revision : await cache.commitOf(repo, revision);
     const hasIt = kept !== undefined && (await cache.files(repo, kept)).length > 0;
-    if (!(options.local_files_only ?? isOffline())) {
+    if (!options.local_files_only && !isOffline()) {
       try {
         const { commit, files } = await remote.list(revision, hasIt ? 1 : 3);
         return { commit, names: new Set(files.keys()) };
@@ -78,8 +78,8 @@ export async function hubFolder(repo: string, options: HubOptions = {}): Promise
 
   /** A file that is read over the network until it is fetched. */
   function far(file: string, content: Content, size: number): ByteSource {
-    let near: Promise<ByteSource> | undefined;
-    let head: Promise<Uint8Array> | undefined;
+    let near: ByteSource | undefined;
+    let head: Uint8Array | undefined;
     async function range(from: number, length: number): Promise<Uint8Array> {
       const bytes = new Uint8Array(length);
       for await (const chunk of remote.stream(commit, file, size, from, from + length)) {
@@ -89,14 +89,16 @@ export async function hubFolder(repo: string, options: HubOptions = {}): Promise
       return bytes;
     }
     async function read(from: number, length: number): Promise<Uint8Array> {
-      if (near) return (await near).read(from, length);
+      if (near) return near.read(from, length);
       if (from + length > HEAD) return range(from, length);
-      head ??= range(0, HEAD);
-      return (await head).slice(from, from + length);
+      head ??= await range(0, HEAD);
+      return head.slice(from, from + length);
     }
     return {
-      ...checked(baseName(file), size, read, async () => void (await (await near)?.close?.())),
-      fetch: async () => void (await (near ??= keep(file, content))),
+      ...checked(baseName(file), size, read, async () => near?.close?.()),
+      async fetch() {
+        near ??= await keep(file, content);
+      },
     };
   }
 
