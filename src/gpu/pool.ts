@@ -1,6 +1,13 @@
 // Whole buffers, handed out and taken back by size class. One buffer per tensor: WebGPU tracks hazards per buffer.
 
-export type Buffer = { readonly id: number; readonly gpu: GPUBuffer; readonly size: number };
+export type Buffer = {
+  readonly id: number;
+  readonly gpu: GPUBuffer;
+  readonly size: number;
+  /** Holders beside the first, and what is told when the last gives it back. */
+  shares: number;
+  freed?: (() => void) | undefined;
+};
 
 const USAGE = {
   storage: 0x80 | 0x4 | 0x8, // STORAGE | COPY_SRC | COPY_DST
@@ -62,7 +69,7 @@ export class BufferPool {
     this.#device.pushErrorScope('out-of-memory');
     const gpu = this.#device.createBuffer({ size, usage: USAGE[kind] });
     this.#unproven.push(this.#device.popErrorScope().catch(() => null)); // of a lost device others tell
-    return { id: this.#nextId++, gpu, size };
+    return { id: this.#nextId++, gpu, size, shares: 0 };
   }
 
   #makeRoom(bytes: number): void {
@@ -98,7 +105,19 @@ export class BufferPool {
     };
   }
 
+  /** Another holder of a buffer in use: it is free again once each has released it. */
+  share(buffer: Buffer): Buffer {
+    buffer.shares++;
+    return buffer;
+  }
+
   release(buffer: Buffer, kind: BufferKind = 'storage'): void {
+    if (buffer.shares > 0) {
+      buffer.shares--;
+      return;
+    }
+    buffer.freed?.();
+    buffer.freed = undefined;
     if (this.#holds > 0) {
       this.#kept.push({ buffer, kind });
       return;

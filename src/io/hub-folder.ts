@@ -96,6 +96,9 @@ export async function hubFolder(repo: string, options: HubOptions = {}): Promise
     }
     return {
       ...checked(baseName(file), size, read, async () => near?.close?.()),
+      get identity() {
+        return near?.identity;
+      },
       async fetch() {
         near ??= await keep(file, content);
       },

@@ -12,6 +12,7 @@ import { UserError } from './error.ts';
 import { isObject } from './json.ts';
 import type { LayoutView, TensorView } from './layouts/index.ts';
 import { bytesPer, count } from './safetensors.ts';
+import { find, keyOf, offer } from './shared.ts';
 import type { Requests } from './weights.ts';
 
 /**
@@ -88,9 +89,21 @@ export async function loadAll(
   };
   for (const source of new Set(jobs.map(({ stored }) => stored.source))) await source.fetch?.();
   progress_callback?.({ status: 'initiate', name });
-  checkRoom(name, wanted, device);
-  const made: Tensor[] = [];
+  const made = new Map<Tensor, Tensor>();
   try {
+    const keys = new Map(jobs.map(({ t, view, stored }) => [t, keyOf(stored, view, t.dtype)]));
+    for (const { t } of jobs) {
+      const share = find(device, keys.get(t));
+      if (!share) continue;
+      const shared = new Tensor({ shape: t.shape, dtype: t.dtype });
+      settle(shared, share);
+      made.set(t, shared);
+    }
+    checkRoom(
+      name,
+      [...wanted.values()].filter((t) => !made.has(t)),
+      device,
+    );
     for (const { t, view, stored } of jobs) {
       const onBytes = (bytes: number) => {
         signal?.throwIfAborted();
@@ -98,25 +111,31 @@ export async function loadAll(
         const progress = total > 0 ? (100 * loaded) / total : 100;
         progress_callback?.({ status: 'progress', name, file: stored.source.name, loaded, total, progress });
       };
-      made.push(await loadView(checkpoint, view, t.dtype as 'f32' | 'f16', { device, room, onBytes }));
+      if (made.has(t)) {
+        onBytes(stored.info.end - stored.info.begin);
+        continue;
+      }
+      const value = await loadView(checkpoint, view, t.dtype as 'f32' | 'f16', { device, room, onBytes });
+      made.set(t, value);
+      offer(value.storage as DeviceStorage, keys.get(t));
     }
     await device.pool.proven();
     await device.idle();
   } catch (error) {
-    for (const t of made) t.dispose();
+    for (const t of made.values()) t.dispose();
     throw error;
   }
-  for (const [i, { t }] of jobs.entries()) {
-    assign(t, made[i]!);
+  for (const { t } of jobs) {
+    assign(t, made.get(t)!);
     (t.storage as DeviceStorage).restore = restore;
   }
   progress_callback?.({ status: 'ready', name });
 }
 
 /** Throws before a byte is read where the weights cannot fit. */
-function checkRoom(name: string, wanted: Requests['wanted'], { pool }: Device): void {
+function checkRoom(name: string, wanted: readonly Tensor[], { pool }: Device): void {
   const bytes = (halves: boolean) =>
-    [...wanted.values()].reduce((n, t) => n + sizeClass(halves ? Math.ceil(t.size / 2) * 4 : t.nbytes), 0);
+    wanted.reduce((n, t) => n + sizeClass(halves ? Math.ceil(t.size / 2) * 4 : t.nbytes), 0);
   const left = pool.limit - pool.stats.liveBytes;
   if (bytes(false) <= left) return;
   const halves = bytes(true) <= left ? ` In f16 they take ${megabytes(bytes(true))} and would fit: dtype 'f16'.` : '';

@@ -6,6 +6,8 @@ import { explain, UserError } from './error.ts';
 export type ByteSource = {
   name: string;
   size: number;
+  /** The same text for the same bytes, wherever it can be known without reading them. */
+  readonly identity?: string | undefined;
   read(offset: number, length: number): Promise<Uint8Array>;
   /** For a file that is far away: brings all of it near, after which reads are quick. */
   fetch?(): Promise<void>;
@@ -38,7 +40,7 @@ export async function fromPath(path: string): Promise<ByteSource> {
     await handle.close();
     throw new UserError(`[${path}] is not a file: want a path of a file here`);
   }
-  return checked(
+  const source = checked(
     name,
     stat.size,
     async (offset, length) => {
@@ -56,15 +58,20 @@ export async function fromPath(path: string): Promise<ByteSource> {
     },
     () => handle.close(),
   );
+  return { ...source, identity: [stat.dev, stat.ino, stat.size, stat.mtimeMs].join(':') };
 }
 
 /** A Blob or File of a page; also the lazy Blob of a remote file, whose slices are range requests. */
 export function fromBlob(blob: Blob, name = (blob as Partial<File>).name ?? 'blob'): ByteSource {
-  return checked(name, blob.size, async (offset, length) => {
+  const source = checked(name, blob.size, async (offset, length) => {
     const part = blob.slice(offset, offset + length);
     return new Uint8Array(await explain(name, 'cannot be read', () => part.arrayBuffer()));
   });
+  if (!blobs.has(blob)) blobs.set(blob, `blob ${++lastBlob}`);
+  return { ...source, identity: blobs.get(blob) };
 }
+const blobs = new WeakMap<Blob, string>();
+let lastBlob = 0;
 
 /** Bytes already in memory; what `read` gives is a copy. */
 export function fromBytes(bytes: Uint8Array, name = 'bytes'): ByteSource {

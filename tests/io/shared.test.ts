@@ -1,0 +1,86 @@
+// The same weights of the same place are on a device once.
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { AdamW, type Device, setDevice, type Tensor, trim } from '../../src/index.ts';
+import { type FromPretrained, pretrained } from '../../src/io/pretrained.ts';
+import { saveSafetensors } from '../../src/io/safetensors.ts';
+
+const SIZE = 256 * 256;
+const Named = pretrained('Named', (w) => ({ a: w.get('a', [256, 256]), b: w.get('b', [256, 256]) }));
+const Half = pretrained('Half', (w) => ({ a: w.get('a', [256, 256]) }));
+
+let device: Device;
+let folder: string;
+beforeEach(async () => {
+  device = await setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software' }); // a new one, which holds nothing
+  folder = await mkdtemp(path.join(tmpdir(), 'tessera-test-'));
+  await copyFile('tests/goldens/cases/clip/config.json', `${folder}/config.json`);
+  await write(0);
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const write = (first: number) => {
+  const plan = { dtype: 'F32', shape: [256, 256] } as const;
+  const values = (name: string) => Float32Array.from({ length: SIZE }, (_, i) => first + i + (name === 'a' ? 0 : 0.5));
+  return saveSafetensors(`${folder}/model.safetensors`, new Map([['a', plan] as const, ['b', plan] as const]), values);
+};
+const load = (options: FromPretrained = {}) => Named.from_pretrained(folder, options);
+const held = async () => {
+  await trim(device);
+  return device.pool.stats.liveBytes;
+};
+const first = async (t: Tensor) => (await t.data())[0];
+
+test('two models hold one copy, and the last that goes frees it', async () => {
+  const one = await load();
+  const bytes = await held();
+  expect(bytes).toBe(8 * SIZE);
+  const reports: number[] = [];
+  const two = await load({ progress_callback: (e) => void ('loaded' in e && reports.push(e.loaded)) });
+  const part = await Half.from_pretrained(folder);
+  expect(await held()).toBe(bytes);
+  expect(reports.at(-1)).toBe(8 * SIZE);
+  one.dispose();
+  one.dispose();
+  expect(await first(two.b)).toBe(0.5);
+  two.dispose();
+  expect(await held()).toBe(4 * SIZE);
+  expect(await first(part.a)).toBe(0);
+  part.dispose();
+  expect(await held()).toBe(0);
+});
+
+test('other forms and other bytes are other copies', async () => {
+  using one = await load();
+  using half = await load({ dtype: 'f16' });
+  expect(await held()).toBe(12 * SIZE);
+  await write(7);
+  using changed = await load();
+  expect(await first(changed.a)).toBe(7);
+  expect(await first(one.a)).toBe(0);
+  expect(await first(half.a)).toBe(0);
+});
+
+test('what is trained is no longer shared', async () => {
+  using one = await load();
+  using two = await load();
+  using optimizer = new AdamW([one.a], { lr: 1 });
+  await optimizer.step(one.a.sum());
+  expect(await first(one.a)).not.toBe(0);
+  expect(await first(two.a)).toBe(0);
+  using three = await load();
+  expect(await first(three.a)).toBe(0);
+});
+
+test('all come back after a lost device, and share again', async () => {
+  using one = await load();
+  using two = await load();
+  device.gpu.destroy();
+  await device.gpu.lost;
+  expect([await first(one.a), await first(two.b)]).toEqual([0, 0.5]);
+  expect(one.device).toBe(two.device);
+  device = one.device;
+  expect(await held()).toBe(8 * SIZE);
+});
