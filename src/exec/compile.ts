@@ -64,7 +64,10 @@ async function record(fn: (...args: Tensor[]) => Result, args: readonly Argument
   const made = new Map<Tensor, Tensor>();
   const build = shapeOf(fn(...stand), (t) => made.set(t, t.contiguous()));
   const results = new Set([...made.values()].map((t) => t.base));
-  await run(constants(trace([...results]), new Set(stand)));
+  const whole = trace([...results]);
+  const given = args.filter((a) => a instanceof Tensor).map((t) => t.base);
+  await revive(whole.leaves);
+  await run(constants(whole, new Set(stand)), { device: await deviceOf([...whole.leaves, ...given]) });
   const graph = trace([...results]);
   if (graph.writes.some(({ node }) => !results.has(node))) {
     throw new Error('[compile] a tensor that is overwritten must be among the results: it is the only handle left');

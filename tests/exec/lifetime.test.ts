@@ -2,8 +2,10 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
+  arange,
   CLIPModel,
-  type Device,
+  compile,
+  Device,
   defaultDevice,
   full,
   grad,
@@ -231,5 +233,14 @@ describe('another device', () => {
     await expect(there.add(1).data()).rejects.toThrow(/\[run\] computed f32 \[2\] was on a device that is lost/);
     await setDevice(old);
     expect(await tensor([1]).add(1).item()).toBe(2);
+  });
+  it('has the constants of what was compiled for it', async () => {
+    const own = await Device.request({ adapter: process.env.TESSERA_ADAPTER ?? 'software' });
+    const w = tensor([1, 2, 3]);
+    await run([w], { device: own });
+    const f = compile((x) => x.mul(w).add(arange(3, 'f32').exp().mul(0)));
+    const y = await f(tensor([1, 1, 1]));
+    expect(await y.data()).toEqual(Float32Array.of(1, 2, 3));
+    own.dispose();
   });
 });
