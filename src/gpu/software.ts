@@ -1,6 +1,8 @@
 // SwiftShader, a software Vulkan driver, out of the npm package @sparticuz/chromium: WebGPU without a GPU, a driver or
 // a Vulkan loader (linux x64). For Node, Bun and Deno; every node: import is dynamic, so browser bundles may carry it.
 
+import { makeFolder } from './make-folder.ts';
+
 /** The few calls of Deno's own API used here and in host.ts. */
 export type DenoHost = {
   dlopen(file: string, symbols: object): { close(): void };
@@ -135,7 +137,7 @@ export async function unpack(file: string): Promise<Map<string, Uint8Array>> {
  * written under a name of its own and renamed, so that parallel processes may do the same, and a file in use stays whole.
  */
 export async function keep(folder: string, make: () => Promise<Map<string, Uint8Array>>, again = false): Promise<void> {
-  const { mkdir, readFile, rename, rm, stat, writeFile } = await import('node:fs/promises');
+  const { readFile, rename, rm, stat, writeFile } = await import('node:fs/promises');
   const isWhole = async () => {
     try {
       const sizes = Object.entries(
@@ -149,7 +151,7 @@ export async function keep(folder: string, make: () => Promise<Map<string, Uint8
   };
   if (!again && (await isWhole())) return;
 
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const files = await make();
   const sizes = Object.fromEntries([...files].map(([name, bytes]) => [name, bytes.length]));
   for (const [name, bytes] of [...files, [MANIFEST, JSON.stringify(sizes)] as const]) {
@@ -166,7 +168,7 @@ export async function keep(folder: string, make: () => Promise<Map<string, Uint8
 
 /**
  * Runs `use(folder, repair)` in the first cache that works: the given or the user's cache folder, then the folder for
- * temporary files. What fails is tried once more with fresh files.
+ * temporary files, with a line on stderr. What fails is tried once more with fresh files.
  */
 export async function inCache<T>(
   cacheDir: string | undefined,
@@ -178,7 +180,10 @@ export async function inCache<T>(
   for (const root of [async () => cacheDir ?? (await userCache()), privateTemp]) {
     for (const repair of [false, true]) {
       try {
-        return await use(path.join(path.resolve(await root()), name), repair);
+        const folder = path.join(path.resolve(await root()), name);
+        const result = await use(folder, repair);
+        if (root === privateTemp) console.warn(`[gpu] SwiftShader is kept in ${folder}, as ${errors.join('; ')}`);
+        return result;
       } catch (error) {
         const { message } = error as Error;
         if (!errors.includes(message)) errors.push(message);

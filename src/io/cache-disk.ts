@@ -1,5 +1,6 @@
 // The cache of Python's huggingface_hub on disk, so that each finds what the other has fetched (Node, Deno, Bun). In
 // models--owner--name: blobs/<etag>, snapshots/<commit>/<file> -> ../../blobs/<etag>, refs/<revision>, .no_exist/<commit>/<file>.
+import { makeFolder } from '../gpu/make-folder.ts';
 import type { Cache, CachedModel, Draft } from './cache.ts';
 import { UserError } from './error.ts';
 import { pause } from './hub.ts';
@@ -131,8 +132,7 @@ export async function diskCache(folder?: string): Promise<Cache> {
     async setCommit(repo, revision, commit) {
       if (revision === commit || (await commitOf(repo, revision)) === commit) return;
       const ref = path.join(modelOf(repo), 'refs', revision);
-      await fs
-        .mkdir(path.dirname(ref), { recursive: true })
+      await makeFolder(path.dirname(ref))
         .then(() => place(ref, (draft) => fs.writeFile(draft, commit)))
         .catch(() => {});
     },
@@ -145,8 +145,7 @@ export async function diskCache(folder?: string): Promise<Cache> {
 
     async setMissing(repo, commit, file) {
       const note = missingOf(repo, commit, file);
-      await fs
-        .mkdir(path.dirname(note), { recursive: true })
+      await makeFolder(path.dirname(note))
         .then(() => fs.writeFile(note, ''))
         .catch(() => {});
     },
@@ -157,7 +156,7 @@ export async function diskCache(folder?: string): Promise<Cache> {
       const blob = path.join(modelOf(repo), 'blobs', etag);
       const pointer = pointerOf(repo, commit, file);
       try {
-        for (const place of [blob, pointer]) await fs.mkdir(path.dirname(place), { recursive: true });
+        for (const place of [blob, pointer]) await makeFolder(path.dirname(place));
         await fs.writeFile(path.join(root, 'CACHEDIR.TAG'), TAG, { flag: 'wx' }).catch(() => {});
         const isNew = !(await isWhole(blob, size));
         if (isNew) await fetchBlob(blob, size, fill, signal);

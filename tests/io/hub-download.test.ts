@@ -144,6 +144,9 @@ describe('a download', () => {
       `[hub] model.safetensors: got a full disk (ENOSPC), want room for its 300000 bytes in ${self.cache_dir}. ` +
         'What came is kept; HF_HUB_CACHE names another place.',
     );
+    expect(await message(self.fetch({ cache_dir: '/proc/none' }))).toContain(
+      'cannot be kept in /proc/none: got ENOENT',
+    );
     writeFileSync(`${self.cache_dir}/file`, '');
     expect(await message(self.fetch({ cache_dir: `${self.cache_dir}/file` }))).toBe(
       `[hub] config.json: cannot be kept in ${self.cache_dir}/file: got ENOTDIR (mkdir), want a folder that can be written, in HF_HUB_CACHE or cache_dir`,

@@ -60,6 +60,11 @@ test('keep makes files once, and again when one is damaged', async () => {
   expect((await readdir(`${folder}/x`)).sort()).toEqual(['a.so', 'b.so', 'files.json']); // no drafts
 });
 
+test('keep ends where no folder can be made', async () => {
+  for (const folder of ['/proc/none/x', '/dev/null/none/x'])
+    await expect(keep(folder, async () => new Map())).rejects.toThrow(/ENOENT|ENOTDIR|EPERM|No such|Not a dir/);
+});
+
 test('the archive holds what Vulkan needs', async () => {
   const files = await unpack((await locate()).archive('swiftshader.tar.br'));
   expect(Object.keys(JSON.parse(Buffer.from(files.get('vk_swiftshader_icd.json')!).toString()))).toContain('ICD');
