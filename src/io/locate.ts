@@ -1,7 +1,7 @@
 // Where a model is, from all that a user may give for one.
 import { UserError } from './error.ts';
 import { type HubOptions, hubFolder } from './hub-folder.ts';
-import { baseName, diskFolder, type Folder, fileFolder } from './source.ts';
+import { baseName, diskFolder, type Folder, fileFolder, statPath } from './source.ts';
 
 /** A path of a folder or a file, an id of the hub (owner/name), a Folder, or the files of a page. */
 export type ModelSource = string | Folder | Blob | readonly Blob[];
@@ -22,10 +22,7 @@ export async function lookUp(from: ModelSource, options: SourceOptions = {}): Pr
   const { subfolder } = options;
   const inside = (folder: Folder) => (subfolder ? folder.at(subfolder) : folder);
   const isPage = !globalThis.process?.versions?.node;
-  if (!isPage) {
-    const { stat } = await import('node:fs/promises');
-    if (await stat(from).catch(() => undefined)) return subfolder ? inside(diskFolder(from)) : from;
-  }
+  if (!isPage && (await statPath(from))) return subfolder ? inside(diskFolder(from)) : from;
   if (HUB_ID.test(from) && !NO_ID.test(from)) return inside(await hubFolder(from, options));
   const id = 'an id of the hub (owner/name)';
   throw new UserError(isPage ? `[${from}] want ${id} or files` : `[${from}] no such file or folder, nor ${id}`);
@@ -42,8 +39,7 @@ export async function locate(
     return { folder, file: (await folder.list())[0]! };
   }
   if (typeof found !== 'string') return { folder: 'list' in found ? found : fileFolder(found) };
-  const { stat } = await import('node:fs/promises');
-  if ((await stat(found)).isDirectory()) return { folder: diskFolder(found) };
+  if ((await statPath(found))?.isDirectory()) return { folder: diskFolder(found) };
   const name = baseName(found);
   return { folder: diskFolder(found.slice(0, found.length - name.length) || '.'), file: name };
 }

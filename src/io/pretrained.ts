@@ -21,6 +21,8 @@ export type FromPretrained = LoadOptions &
 export type Config = Record<string, any>;
 
 export type Pretrained<M> = M & {
+  /** The class that it was loaded as, such as CLIPModel. */
+  name: string;
   config: Config;
   /** Where the weights are: after a loss the device that took its place. */
   readonly device: Device;
@@ -84,7 +86,7 @@ async function load<M extends object>(
     const dispose = () => {
       for (const t of weights.requests.wanted.values()) t.dispose();
     };
-    const more = { config, unused, named_parameters, dispose, [Symbol.dispose]: dispose };
+    const more = { name, config, unused, named_parameters, dispose, [Symbol.dispose]: dispose };
     return Object.defineProperty(Object.assign(model, more), 'device', { get: () => device }) as Pretrained<M>;
   } finally {
     await checkpoint.close();

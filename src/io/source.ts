@@ -1,6 +1,6 @@
 // Bytes by position, and folders of files, wherever they are: on disk (Node, Deno, Bun), in a page's File objects, in memory.
 // node:fs is imported only when a path is opened.
-import { explain, UserError } from './error.ts';
+import { asUserError, explain, UserError } from './error.ts';
 
 /** Random access to bytes. `read` gives exactly `length` bytes or throws a UserError, never fewer. */
 export type ByteSource = {
@@ -29,6 +29,15 @@ export type Folder = {
 const MAX_READ = 2 ** 30;
 /** Text files (configs, tokenizers, templates) are far smaller; a weight file opened as text is not. */
 const MAX_TEXT = 2 ** 28;
+
+/** What is at a path on disk; undefined where nothing is. Throws a UserError where that cannot be known, as without permission. */
+export async function statPath(path: string): Promise<{ isFile(): boolean; isDirectory(): boolean } | undefined> {
+  const { stat } = await import('node:fs/promises');
+  return stat(path).catch((error) => {
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(error.code)) return undefined;
+    throw asUserError(error, path, 'cannot be read');
+  });
+}
 
 /** Opens a file on disk. Positional reads share one handle, so they may overlap in time. */
 export async function fromPath(path: string): Promise<ByteSource> {
@@ -123,12 +132,8 @@ export function diskFolder(path: string): Folder {
         .sort();
     },
     async open(file) {
-      const { stat } = await import('node:fs/promises');
-      const there = await stat(full(file)).then(
-        (found) => found.isFile(),
-        () => false,
-      );
-      return there ? fromPath(full(file)) : undefined;
+      const found = await statPath(full(file));
+      return found?.isFile() ? fromPath(full(file)) : undefined;
     },
     at: (folder) => diskFolder(full(folder)),
   });

@@ -11,12 +11,15 @@ import { SiglipModel } from '../models/siglip.ts';
 import { tensor } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type ImageProcessor, imageProcessor, type PixelValues } from './image-processor.ts';
-import { type ImageInput, load_image } from './load-image.ts';
+import { type ImageInput, load_image, nameOf } from './load-image.ts';
 
 export type { ModelSource };
 
-/** Pictures to model inputs: f32 [pictures, 3, H, W]. */
-export type Processor = (images: ImageInput | readonly ImageInput[]) => Promise<{ pixel_values: Tensor }>;
+/** Pictures to model inputs: f32 [pictures, 3, H, W]. `names` are what errors call pictures without a name. */
+export type Processor = (
+  images: ImageInput | readonly ImageInput[],
+  names?: readonly string[],
+) => Promise<{ pixel_values: Tensor }>;
 
 const MODELS = { clip: CLIPModel, siglip: SiglipModel };
 export type ModelType = keyof typeof MODELS;
@@ -79,10 +82,13 @@ export const AutoProcessor = {
 };
 
 function processor(prepare: ImageProcessor): Processor {
-  return async (images) => {
+  return async (images, names = []) => {
     const list: readonly ImageInput[] = Array.isArray(images) ? images : [images as ImageInput];
     const pictures: PixelValues[] = [];
-    for (const image of list) pictures.push(prepare(await load_image(image)));
+    for (const [i, image] of list.entries()) {
+      const name = nameOf(image, names[i] ?? 'image');
+      pictures.push(prepare(await load_image(image, name), name));
+    }
     const [first] = pictures;
     if (!first) throw new UserError('[processor] no pictures: want at least one');
     const data = new Float32Array(pictures.length * first.data.length);

@@ -9,7 +9,8 @@ import { FILTERS, type Filter, resize } from '../io/resize.ts';
 
 /** [3, H, W] of one picture. */
 export type PixelValues = { data: Float32Array; shape: [3, number, number] };
-export type ImageProcessor = (image: Pixels) => PixelValues;
+/** `name` is what errors call the picture. */
+export type ImageProcessor = (image: Pixels, name?: string) => PixelValues;
 
 type Config = Record<string, unknown>;
 type Size = { width: number; height: number };
@@ -48,13 +49,13 @@ export function imageProcessor(config: Config, where = 'preprocessor_config.json
   const mean = read.triple('image_mean', defaults.mean);
   const std = read.triple('image_std', defaults.std);
   const tables = [0, 1, 2].map((i) => levels(scale, normalize ? mean[i]! : 0, normalize ? std[i]! : 1));
-  return (image) => {
+  return (image, name = 'image') => {
     let picture = overWhite(image);
     if (target) {
       const { width, height } = target(picture);
       if (width * height > MAX_PIXELS) {
         throw new UserError(
-          `[image] a picture of ${image.width} x ${image.height} would become ${width} x ${height}: crop it to a less extreme shape`,
+          `[${name}] a picture of ${image.width} x ${image.height} would become ${width} x ${height}: crop it to a less extreme shape`,
         );
       }
       picture = resize(picture, width, height, filter);
