@@ -1,5 +1,6 @@
 // Which of some labels a picture shows, by CLIP (Radford et al. 2021, arXiv:2103.00020) or SigLIP (Zhai et al. 2023,
 // arXiv:2303.15343): the label whose sentence lies nearest to the picture. B = pictures, T = labels, E = embedding.
+import { run } from '../exec/run.ts';
 import { UserError } from '../io/error.ts';
 import { locate, lookUp } from '../io/locate.ts';
 import { type FromPretrained, pretrained } from '../io/pretrained.ts';
@@ -7,7 +8,7 @@ import type { Tokenizer } from '../io/tokenizer.ts';
 import { tensor } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { AutoModel, AutoProcessor, AutoTokenizer, identify, type ModelSource } from './auto.ts';
-import type { ImageInput } from './load-image.ts';
+import { type ImageInput, nameOf } from './load-image.ts';
 
 export type Classification = { label: string; score: number };
 
@@ -68,7 +69,7 @@ const logitScale = (shape: readonly number[]) =>
 
 /**
  * A classifier on a CLIP or SigLIP folder or id: `await classify(image, ['a cat', 'a dog'])`. Throws a UserError when the folder
- * is not one, lacks its tokenizer or processor, or when there are no labels.
+ * is not one, lacks its tokenizer or processor, or when there are no labels; an Error when the model gives no numbers.
  */
 export async function zeroShotImageClassification(
   source: ModelSource,
@@ -114,17 +115,23 @@ export async function zeroShotImageClassification(
     return texts.map((text) => found.get(text)!);
   }
 
-  /** [B, T] of scores. */
-  async function score(images: readonly ImageInput[], rows: readonly Float32Array[]): Promise<Float32Array> {
+  /** Logits and scores, each [B, T]. */
+  async function score(
+    images: readonly ImageInput[],
+    names: readonly string[],
+    rows: readonly Float32Array[],
+  ): Promise<[Float32Array, Float32Array]> {
     const size = rows[0]!.length;
     const flat = new Float32Array(rows.length * size);
     for (const [i, row] of rows.entries()) flat.set(row, i * size);
-    using pixel_values = (await processor(images)).pixel_values;
+    using pixel_values = (await processor(images, names)).pixel_values;
     using texts = tensor(flat, [rows.length, size]);
     const embeds = model.get_image_features({ pixel_values }).normalize().to('f32'); // [B, E]
-    const logits = embeds.matmul(texts.transpose(0, 1)).mul(head.scale.exp());
-    using probabilities = family.probabilities(head.bias ? logits.add(head.bias) : logits);
-    return (await probabilities.data()) as Float32Array;
+    const scaled = embeds.matmul(texts.transpose(0, 1)).mul(head.scale.exp());
+    using logits = head.bias ? scaled.add(head.bias) : scaled;
+    using probabilities = family.probabilities(logits);
+    await run([logits, probabilities]);
+    return [(await logits.data()) as Float32Array, (await probabilities.data()) as Float32Array];
   }
 
   async function classify(
@@ -138,13 +145,15 @@ export async function zeroShotImageClassification(
       signal,
     );
     const list: readonly ImageInput[] = Array.isArray(images) ? images : [images as ImageInput];
+    const names = list.map((image, i) => nameOf(image, list.length > 1 ? `picture ${i + 1}` : 'image'));
     const results: Classification[][] = [];
     for (let at = 0; at < list.length; at += batch_size) {
       signal?.throwIfAborted();
-      const part = list.slice(at, at + batch_size);
-      const scores = await score(part, rows);
-      for (let i = 0; i < part.length; i++) {
-        const of = labels.map((label, t) => ({ label, score: scores[i * labels.length + t]! }));
+      const end = Math.min(at + batch_size, list.length);
+      const [logits, scores] = await score(list.slice(at, end), names.slice(at, end), rows);
+      for (let i = at, first = 0; i < end; i++, first += labels.length) {
+        checkFinite(names[i]!, labels, logits.subarray(first, first + labels.length));
+        const of = labels.map((label, t) => ({ label, score: scores[first + t]! }));
         results.push(of.sort((a, b) => b.score - a.score));
       }
     }
@@ -179,11 +188,27 @@ export function promptOf(card = ''): string | undefined {
   return template?.includes('{}') ? template : undefined;
 }
 
+/** What a model of broken weights says would be printed as if it meant something. */
+function checkFinite(name: string, labels: readonly string[], logits: Float32Array): void {
+  const bad = logits.findIndex((logit) => !Number.isFinite(logit));
+  if (bad < 0) return;
+  const all = logits.every((logit) => !Number.isFinite(logit));
+  throw new Error(
+    `[${TASK}] ${name}, ${all ? 'every label' : `label ${JSON.stringify(labels[bad])}`}: the logit is ${logits[bad]}, want a number. ` +
+      "Do the weights hold NaN or infinity, or numbers too large (if dtype is 'f16', try 'f32')?",
+  );
+}
+
 function check(labels: readonly string[], template: string, batch_size: number): void {
+  if (!Array.isArray(labels)) {
+    throw new UserError(
+      `[${TASK}] labels: got ${JSON.stringify(labels)}, want a list of texts, such as ["a cat", "a dog"]`,
+    );
+  }
   if (labels.length === 0) throw new UserError(`[${TASK}] no labels: want at least one, such as "a cat"`);
   const bad = labels.findIndex((label) => typeof label !== 'string' || label.trim() === '');
   if (bad >= 0) throw new UserError(`[${TASK}] label ${bad + 1}: got ${JSON.stringify(labels[bad])}, want a text`);
-  if (!template.includes('{}')) {
+  if (typeof template !== 'string' || !template.includes('{}')) {
     throw new UserError(`[${TASK}] hypothesis_template: got ${JSON.stringify(template)}, want {} where the label goes`);
   }
   if (!(Number.isInteger(batch_size) && batch_size > 0)) {

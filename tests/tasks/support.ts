@@ -60,7 +60,7 @@ export function letterTokenizer(start: number | undefined, end: number): string 
 }
 
 /** The golden `clip` or `siglip` with everything that a task needs; `more` adds or replaces files. */
-export function tinyFolder(family: 'clip' | 'siglip', more: Record<string, string> = {}): Folder {
+export function tinyFolder(family: 'clip' | 'siglip', more: Record<string, string | Uint8Array> = {}): Folder {
   const isClip = family === 'clip';
   const size = isClip ? 30 : 24;
   const processor = isClip
@@ -82,6 +82,16 @@ export function tinyFolder(family: 'clip' | 'siglip', more: Record<string, strin
     ...more,
   };
   return memoryFolder(Object.entries(files), `tiny-${family}`);
+}
+
+/** The weights of a family with another number at the start of one tensor. */
+export function withNumber(family: 'clip' | 'siglip', tensor: string, value: number): Uint8Array {
+  const bytes = read(`${family}/model.safetensors`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const length = Number(view.getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+  view.setFloat32(8 + length + header[tensor].data_offsets[0], value, true);
+  return bytes;
 }
 
 export const pictures = ['landscape', 'portrait', 'rgba', 'tiny'].map((name) => golden(`clip-processor/${name}.png`));

@@ -1,12 +1,15 @@
 // Zero-shot classification on tiny random models: what it says is what the model says, whatever is beside it in the call.
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { defaultDevice, tensor } from '../../src/index.ts';
 import { AutoModel, AutoProcessor, AutoTokenizer } from '../../src/tasks/auto.ts';
 import { load_image } from '../../src/tasks/load-image.ts';
 import { pipeline } from '../../src/tasks/pipeline.ts';
 import { promptOf, type ZeroShotImageClassifier } from '../../src/tasks/zero-shot-image-classification.ts';
-import { pictures, tinyFolder } from './support.ts';
+import { pictures, tinyFolder, withNumber } from './support.ts';
 
 const LABELS = ['a cat', 'dog', 'the very long name of some thing', 'b'];
 const TASK = 'zero-shot-image-classification';
@@ -93,10 +96,46 @@ test('takes pictures in every form', async () => {
   const bytes = new Uint8Array(readFileSync(pictures[0]!));
   const pixels = await load_image(pictures[0]!);
   const data = `data:image/png;base64,${Buffer.from(bytes).toString('base64')}`;
-  for (const form of [bytes, new Blob([bytes]), data, new URL(data), pixels])
+  const file = pathToFileURL(pictures[0]!);
+  const clamped = { ...pixels, data: new Uint8ClampedArray(pixels.data) };
+  for (const form of [bytes, bytes.buffer, new Blob([bytes]), data, new URL(data), file, file.href, pixels, clamped])
     expect(await load_image(form)).toEqual(pixels);
   const rgba = { width: 1, height: 1, data: new Uint8ClampedArray([1, 2, 3, 4]), colorSpace: 'srgb' } as ImageData;
   expect(await load_image(rgba)).toEqual({ width: 1, height: 1, channels: 4, data: new Uint8Array([1, 2, 3, 4]) });
+});
+
+test('a file without end is refused, wherever it comes from', async () => {
+  const server = createServer((_, response) => {
+    const more = () => {
+      while (response.write(new Uint8Array(1 << 20)));
+    };
+    response.on('drain', more);
+    more();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  try {
+    for (const endless of [`http://127.0.0.1:${port}/x.png`, '/dev/zero'])
+      await expect(load_image(endless)).rejects.toThrow('too large for a picture: got more than 256 MiB');
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test('broken weights are an error, not a score', async () => {
+  const broken: ['clip' | 'siglip', string, number, string][] = [
+    ['clip', 'visual_projection.weight', Number.NaN, 'every label: the logit is NaN, want a number'],
+    ['siglip', 'logit_scale', 200, 'Infinity, want a number'], // whose sigmoid is 1
+  ];
+  for (const [family, tensor, value, want] of broken) {
+    const weights = { 'model.safetensors': withNumber(family, tensor, value) };
+    using classify = await pipeline(TASK, tinyFolder(family, weights));
+    const error = await classify([await load_image(pictures[0]!)], LABELS).catch((thrown) => thrown);
+    expect(error.message).toMatch(/^\[zero-shot-image-classification\] image, /);
+    expect(error.message).toContain(want);
+    expect(error.name).toBe('Error'); // no mistake in what was asked
+  }
 });
 
 test("takes the card's template, else transformers'", async () => {
@@ -146,8 +185,26 @@ test('says what is wrong', async () => {
     `"[zero-shot-image-classification] batch_size: got 0, want a whole number from 1"`,
   );
   expect(await message(classify(undefined as never, ['a']))).toMatchInlineSnapshot(
-    `"[load_image] not a picture: want a path, an address, bytes, a Blob, pixels or ImageData"`,
+    `"[image] not a picture: got undefined, want a path, an address, the bytes of a file, a Blob, ImageData or pixels { width, height, channels, data }"`,
   );
+  expect(await message(classify(Promise.resolve(pictures[0]) as never, ['a']))).toContain(
+    'got an object of class Promise',
+  );
+  const pixels = { width: 2, height: 2, channels: 3, data: new Uint8Array(12) };
+  expect(await message(classify([pixels, { ...pixels, width: 3 }], ['a']))).toMatchInlineSnapshot(
+    `"[picture 2] pixels: got 12 bytes for width 3, height 2, channels 3; want width * height * channels bytes, and 1 to 4 channels"`,
+  );
+  for (const wrong of [{ channels: 5 }, { channels: 0 }, { width: 2.5 }, { height: -2 }, { channels: Number.NaN }])
+    expect(await message(classify({ ...pixels, ...wrong }, ['a']))).toContain('[image] pixels: got 12 bytes');
+  expect(await message(classify(pictures[0]!, undefined as never))).toMatchInlineSnapshot(
+    `"[zero-shot-image-classification] labels: got undefined, want a list of texts, such as ["a cat", "a dog"]"`,
+  );
+  expect(await message(classify(pictures[0]!, 'a cat' as never))).toContain('labels: got "a cat", want a list');
+  expect(await message(classify([pixels, new Uint8Array(9)], ['a']))).toContain(
+    '[picture 2] cannot be read as a picture',
+  );
+  const line = { width: 500_000, height: 1, channels: 3, data: new Uint8Array(1_500_000) };
+  expect(await message(classify([pixels, line], ['a']))).toMatch(/^\[picture 2\] a picture of 500000 x 1 would become/);
   expect(await message(classify('no.png', ['a']))).toMatchInlineSnapshot(`"[no.png] no such file: want a picture"`);
   classify.dispose();
   const without = (file: string) => {
