@@ -4,8 +4,10 @@ import { identify } from '../tasks/auto.ts';
 import { pipeline } from '../tasks/pipeline.ts';
 import type { Classification, ZeroShotImageClassifier } from '../tasks/zero-shot-image-classification.ts';
 import { type DeviceOptions, type HubOptions, hubOf, onDevice, provenance } from './options.ts';
+import { complain } from './output.ts';
 import { loadingBar } from './progress.ts';
 import { bar, paint, percent, type Terminal } from './terminal.ts';
+import { pad, visible, widest } from './text.ts';
 
 export type Opened = {
   classify: ZeroShotImageClassifier;
@@ -34,7 +36,9 @@ export async function withClassifier(
       using classify = await pipeline('zero-shot-image-classification', from, { ...source, device, dtype });
       stop();
       const { name, software, runtime } = device.adapter;
-      const model = { path, model_type: classify.model_type };
+      const { name: kind, unused } = classify.model;
+      if (unused.length > 0) complain(notUsed(unused, kind));
+      const model = { path, model_type: classify.model_type, unused };
       await work({
         classify,
         about: { ...provenance(device, options), model },
@@ -49,10 +53,19 @@ export async function withClassifier(
 
 /** One line for each label: name, bar, percent. */
 export function rows(of: readonly Classification[], terminal: Terminal): string[] {
-  const width = Math.max(...of.map(({ label }) => label.length));
-  const line = ({ label, score }: Classification) =>
-    `  ${label.padEnd(width)}  ${paint(terminal, 'cyan', bar(score))} ${percent(score)}`;
+  const names = of.map(({ label }) => visible(label));
+  const width = widest(names);
+  const line = ({ score }: Classification, i: number) =>
+    `  ${pad(names[i]!, width)}  ${paint(terminal, 'cyan', bar(score))} ${percent(score)}`;
   return of.map(line);
+}
+
+/** A hint that a checkpoint may be another than it looks. */
+function notUsed(names: readonly string[], kind: string): string {
+  const few = `${names.slice(0, 5).join(', ')}${names.length > 5 ? ', ...' : ''}`;
+  const subject =
+    names.length === 1 ? '1 tensor of the checkpoint is' : `${names.length} tensors of the checkpoint are`;
+  return `${subject} not used by ${kind}: ${few}`;
 }
 
 export const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`;

@@ -5,9 +5,12 @@ import { UserError } from '../io/error.ts';
 import { baseName } from '../io/source.ts';
 import { checkPath } from '../tasks/load-image.ts';
 import { shipped } from '../tasks/shipped.ts';
-import { rows, seconds, withClassifier } from './classifier.ts';
-import { count, type DeviceOptions, type HubOptions, print, printJson, withDevice, withHub } from './options.ts';
+import type { Classification } from '../tasks/zero-shot-image-classification.ts';
+import { type Opened, rows, seconds, withClassifier } from './classifier.ts';
+import { count, type DeviceOptions, type HubOptions, withDevice, withHub } from './options.ts';
+import { complain, print, printJson } from './output.ts';
 import { paint, terminalOf } from './terminal.ts';
+import { visible } from './text.ts';
 import { readConcepts } from './world.ts';
 
 type Options = DeviceOptions & HubOptions & { labels?: string; model?: string; template?: string; top: number };
@@ -42,24 +45,45 @@ Examples:
 
 async function classify(pictures: string[], options: Options): Promise<void> {
   const labels = await labelsOf(options);
-  for (const picture of pictures) await checkPath(picture);
+  const failed: { picture: string; error: string }[] = [];
+  /** One bad picture of several is reported and left out. */
+  async function attempt<T>(picture: string, work: Promise<T>): Promise<T | undefined> {
+    return work.catch((error: unknown) => {
+      if (!(error instanceof UserError) || pictures.length === 1) throw error;
+      failed.push({ picture, error: error.message });
+      complain(`error: ${error.message}`);
+      return undefined;
+    });
+  }
+  for (const picture of pictures) await attempt(picture, checkPath(picture));
+  const there = pictures.filter((picture) => !failed.some((one) => one.picture === picture));
   const model = options.model ?? (await shipped('tessera-clip'));
-  await withClassifier(model, options, async ({ classify, about, where, load }) => {
-    const start = performance.now();
+  const work = async ({ classify, about, where, load }: Opened) => {
+    const terminal = terminalOf(process.stdout, process.env);
     const hypothesis_template = options.template ?? classify.hypothesis_template;
-    const results = await classify(pictures, labels, { hypothesis_template });
+    const start = performance.now();
+    const results: { picture: string; labels: Classification[] }[] = [];
+    await classify([], labels, { hypothesis_template }); // what is wrong with these is wrong with every picture
+    for (const picture of there) {
+      const found = await attempt(picture, classify(picture, labels, { hypothesis_template }));
+      if (!found) continue;
+      const best = found.slice(0, options.top);
+      results.push({ picture, labels: best });
+      if (!options.json) print([paint(terminal, 'bold', visible(picture)), ...rows(best, terminal)].join('\n'));
+    }
     const time = performance.now() - start;
-    const best = results.map((of, i) => ({ picture: pictures[i]!, labels: of.slice(0, options.top) }));
     if (options.json) {
       const time_ms = { load: Math.round(load), classify: Math.round(time) };
-      return printJson({ command: 'classify', ...about, hypothesis_template, time_ms, results: best });
+      printJson({ command: 'classify', ...about, hypothesis_template, time_ms, results, failed });
+    } else if (terminal.colour) {
+      const times = `loaded in ${seconds(load)}, classified in ${seconds(time)}`;
+      print(paint(terminal, 'dim', `${visible(baseName(model))} on ${where}, ${times}`));
     }
-    const terminal = terminalOf(process.stdout, process.env);
-    for (const { picture, labels } of best)
-      print([paint(terminal, 'bold', picture), ...rows(labels, terminal)].join('\n'));
-    const times = `loaded in ${seconds(load)}, classified in ${seconds(time)}`;
-    if (terminal.colour) print(paint(terminal, 'dim', `${baseName(model)} on ${where}, ${times}`));
-  });
+  };
+  if (there.length > 0) await withClassifier(model, options, work);
+  if (failed.length > 0) {
+    throw new UserError(`[classify] left out ${failed.length} of ${pictures.length} pictures, see above`);
+  }
 }
 
 async function labelsOf({ labels, model }: Options): Promise<string[]> {

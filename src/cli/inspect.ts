@@ -4,8 +4,10 @@ import type { Command } from 'commander';
 import { type Checkpoint, openCheckpoint } from '../io/checkpoint.ts';
 import { findLayout } from '../io/layouts/index.ts';
 import { count as elements } from '../io/safetensors.ts';
-import { type HubOptions, hubOf, print, printJson, withHub } from './options.ts';
+import { type HubOptions, hubOf, withHub } from './options.ts';
+import { print, printJson } from './output.ts';
 import { paint, terminalOf } from './terminal.ts';
+import { pad, visible, widest } from './text.ts';
 
 type Options = HubOptions & { json?: boolean; filter?: string };
 
@@ -99,20 +101,16 @@ function describe({ name, config, tensors, metadata, unexpected }: Checkpoint, f
 function printSummary(summary: Summary): void {
   const terminal = terminalOf(process.stdout, process.env);
   const { tensors: list, totals, filter } = summary;
-  const widest = (texts: string[]) => texts.reduce((n, text) => Math.max(n, text.length), 0);
   const shape = (row: Row) => `[${row.shape.join(', ')}]`;
-  const widths = [
-    widest(list.map(({ name }) => name)),
-    widest(list.map(({ dtype }) => dtype)),
-    widest(list.map(shape)),
-  ] as const;
-  for (const row of list) {
-    print(
-      `${row.name.padEnd(widths[0])}  ${row.dtype.padEnd(widths[1])}  ${shape(row).padEnd(widths[2])}  ${size(row.bytes).padStart(8)}`,
-    );
+  const table = list.map((row) => [visible(row.name), row.dtype, shape(row)]);
+  const widths = [0, 1, 2].map((column) => widest(table.map((cells) => cells[column]!)));
+  for (const [i, cells] of table.entries()) {
+    const left = cells.map((cell, column) => pad(cell, widths[column]!)).join('  ');
+    print(`${left}  ${size(list[i]!.bytes).padStart(8)}`);
   }
   if (list.length > 0) print('');
-  const line = (name: string, text: string) => text && print(`${paint(terminal, 'bold', name.padEnd(10))}  ${text}`);
+  const line = (name: string, text: string) =>
+    text && print(`${paint(terminal, 'bold', name.padEnd(10))}  ${visible(text)}`);
   line('name', summary.name);
   line('model', [summary.model_type, ...summary.architectures].filter(Boolean).join(', '));
   line('layout', summary.layout);

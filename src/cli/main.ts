@@ -5,7 +5,9 @@ import { Command, CommanderError } from 'commander';
 import { UserError } from '../io/error.ts';
 import { addClassify } from './classify.ts';
 import { addInspect } from './inspect.ts';
+import { complain, flush, isHangUp } from './output.ts';
 import { addStart } from './start.ts';
+import { oneLine } from './text.ts';
 
 /** From package.json, put in by the build. */
 declare const TESSERA_VERSION: string;
@@ -36,29 +38,32 @@ Exit codes: 0 done, 1 something failed, 2 what was given is wrong.`,
   return program;
 }
 
-const oneLine = (text: string) => text.trim().replace(/\s*\n\s*/g, ' ');
+/** `help clasify` is answered as `clasify` is: commander would print all of its help and fail without a word. */
+const isTopic = ({ commands }: Command, name?: string) => commands.some((command) => command.name() === name);
 
 /** Runs the command line; gives its exit code. */
 async function main(argv: readonly string[]): Promise<number> {
   const program = commandLine();
   try {
-    if (argv.length === 0) program.outputHelp();
-    else await program.parseAsync(argv, { from: 'user' });
+    const args = argv[0] === 'help' && !isTopic(program, argv[1]) ? argv.slice(1) : argv;
+    if (args.length === 0) program.outputHelp();
+    else {
+      await program.parseAsync(args, { from: 'user' }).catch((error: Partial<CommanderError>) => {
+        if (error.exitCode !== 0) throw error; // else help or the version was asked for
+      });
+    }
+    await flush();
     return 0;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // it has printed what it has to say
-    const isUsers = error instanceof UserError;
+    if (isHangUp(error)) return 0;
+    if (error instanceof CommanderError) return 2; // it has printed what it has to say
     const { message, stack } = error instanceof Error ? error : new Error(String(error));
-    const text = argv.includes('--debug') ? (stack ?? message) : isUsers ? oneLine(message) : message;
-    process.stderr.write(`error: ${text}\n`);
-    return isUsers ? 2 : 1;
+    if (argv.includes('--debug')) process.stderr.write(`error: ${stack ?? message}\n`);
+    else complain(`error: ${message}`);
+    return error instanceof UserError ? 2 : 1;
   }
 }
 
-// a reader that has seen enough (`| head`) is no failure
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? 0 : 1);
-});
 // No handler for SIGINT: the signal ends the process at once (130 to a shell), where exiting in order would run the destructors
 // of a driver that still compiles.
 process.exitCode = await main(process.argv.slice(2));

@@ -37,7 +37,9 @@ export const hubOf = ({ revision, subfolder, variant }: HubOptions) => ({ revisi
 export async function onDevice<T>({ adapter, trace }: DeviceOptions, work: (device: Device) => Promise<T>): Promise<T> {
   if (trace || process.env.TESSERA_TRACE === '1') setTrace((event) => process.stderr.write(`${formatTrace(event)}\n`));
   const device = await setDevice({ adapter }).catch((error: Error) => {
-    throw adapter === 'auto' ? error : new UserError(error.message, { cause: error });
+    if (adapter === 'auto') throw error;
+    const hint = adapter === 'software' ? '' : ' Or try --adapter software.';
+    throw new UserError(`${error.message}${hint}`, { cause: error });
   });
   try {
     return await work(device);
@@ -63,9 +65,3 @@ export function count(text: string): number {
   if (Number.isInteger(value) && value > 0) return value;
   throw new InvalidArgumentError('Want a whole number from 1.');
 }
-
-export const print = (text: string): void => {
-  process.stdout.write(`${text}\n`);
-};
-
-export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2));

@@ -40,7 +40,7 @@ test(
     const first = await tessera(args, { env });
     expect({ code: first.code, err: first.err }).toEqual({ code: 0, err: '' });
     const { model, results } = JSON.parse(first.out);
-    expect(model).toEqual({ path: 'tiny/clip', model_type: 'clip' });
+    expect(model).toEqual({ path: 'tiny/clip', model_type: 'clip', unused: [] });
     const [commit] = readdirSync(path.join(folder, 'models--tiny--clip/snapshots'));
     expect(readdirSync(path.join(folder, 'models--tiny--clip/snapshots', commit!)).sort()).toEqual([
       'config.json',
