@@ -1,9 +1,11 @@
 // y[i] = value(i): one kernel for every chain of elementwise ops. exec/fuse.ts writes `value` as calls of the functions
-// below; an op is one function of this family. A thread makes QUADS quads of four elements, a workgroup apart.
+// below; an op is one function of this family. A thread makes QUADS quads of four elements.
 // V, VI and VU are four floats, ints and unsigned ints; a bool is a V of 0.0 or 1.0.
 alias Y = f32;            // how y is stored
 const WG: u32 = 64;       // threads of a workgroup
 const QUADS: u32 = 4;     // quads of a thread
+const LANE: u32 = 1;      // quads from a thread to the next, and from one of its quads to the next: 1 and WG, so that a
+const STEP: u32 = 64;     // subgroup's loads are neighbours; or QUADS and 1, which software adapters copy twice as fast
 alias V = vec4f;
 alias VI = vec4i;
 alias VU = vec4u;
@@ -17,9 +19,9 @@ fn value(i: u32) -> V { return V(f32(i)); }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let first = (wid.x + wid.y * num.x) * WG * QUADS + lane;
+  let first = (wid.x + wid.y * num.x) * WG * QUADS + lane * LANE;
   for (var k = 0u; k < QUADS; k++) {
-    let i = (first + k * WG) * 4u;
+    let i = (first + k * STEP) * 4u;
     if (i < p.n) { y_put(i, value(i)); }
   }
 }

@@ -61,8 +61,9 @@ function drafts(group: Group, capabilities: Capabilities): Draft[] {
   }
   if (!producer) {
     const { shader } = root.op!.map!;
-    const elements = 4 * constOf(shader, 'WG') * constOf(shader, 'QUADS'); // of a workgroup
-    const call = { params: { n: root.size }, groups: Math.ceil(root.size / elements), aligned: ['y'] };
+    const [WG, QUADS] = [constOf(shader, 'WG'), constOf(shader, 'QUADS')];
+    const changes = capabilities.software ? { LANE: QUADS, STEP: 1 } : { LANE: 1, STEP: WG };
+    const call = { params: { n: root.size }, groups: Math.ceil(root.size / (4 * WG * QUADS)), aligned: ['y'], changes };
     const dispatch = kernel(shader)({ y: root }, call);
     return [finish(dispatch, writeChain(group, 4, shader.bindings.length))];
   }
