@@ -38,7 +38,7 @@ fn w_quad(i: u32) -> vec4f { return vec4f(w[i], w[i + 1u], w[i + 2u], w[i + 3u])
 fn y_set(i: u32, v: f32) { y[i] = v; }
 fn y_put(i: u32, v: vec4f) { for (var j = 0u; j < 4u; j++) { y[i + j] = v[j]; } }
 
-fn epilogue(v: vec4f, i: u32) -> vec4f { return v; }
+fn epilogue(v: vec4f, i: u32, column: u32) -> vec4f { return v; }
 
 // a[k..k+3] of one row. a_four_strided takes its place where a_k is not 1.
 fn a_four(i: u32) -> vec4f { return a_quad(i); }
@@ -231,7 +231,7 @@ fn main(
     let m = row + i / TILE_N;
     let n = col + 4u * WORKGROUP_N * (i % TILE_N);
     if (m >= p.m || n >= p.n) { continue; }
-    let v = epilogue(total[i / TILE_N][i % TILE_N], (b * p.m + m) * p.n + n);
+    let v = epilogue(total[i / TILE_N][i % TILE_N], (b * p.m + m) * p.n + n, n);
     let at = y_base + m * p.y_m + n;
     if (N_TAIL && n + 4u > p.n) {
       for (var j = 0u; j < p.n - n; j++) { y_set(at + j, v[j]); }

@@ -13,7 +13,7 @@ struct Params { rows: u32, cols: u32, eps: f32 }
 
 fn x_quad(i: u32) -> vec4f { return vec4f(x[i], x[i + 1u], x[i + 2u], x[i + 3u]); }
 fn y_some(i: u32, v: vec4f, left: u32) { for (var j = 0u; j < min(left, 4u); j++) { y[i + j] = v[j]; } }
-fn epilogue(v: vec4f, i: u32) -> vec4f { return v; }
+fn epilogue(v: vec4f, i: u32, column: u32) -> vec4f { return v; }
 
 const ROW_SEGMENT: u32 = 4096u;
 fn row_tree(even: V, odd: V) -> f32 { return dot(even + odd, V(1.0)); }
@@ -50,5 +50,5 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, 
   var center = 0.0;
   if (CENTER) { center = mean_of(first, end, 0.0, false); }
   let scale = 1.0 / sqrt(mean_of(first, end, center, true) + p.eps);
-  for (var k = first; k < end; k += 4u) { y_some(k, epilogue((x_quad(k) - center) * scale, k), end - k); }
+  for (var k = first; k < end; k += 4u) { y_some(k, epilogue((x_quad(k) - center) * scale, k, k - first), end - k); }
 }

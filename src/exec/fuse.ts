@@ -81,27 +81,29 @@ function indices(params: ChainParams, t: Tensor): string {
 
 /**
  * How four elements from i on are read. `row`: the kernel's quads never cross a multiple of it, and start at multiples
- * of four if it is one.
+ * of four if it is one. An operand with one value for each of the kernel's `columns` needs no division to find it.
  */
-function load(params: ChainParams, name: string, t: Tensor, row: number): Load {
+function load(params: ChainParams, name: string, t: Tensor, row: number, columns?: number): Load {
   const type = REGISTER[t.dtype] === 'V' ? 'vec4f' : REGISTER[t.dtype] === 'VI' ? 'vec4i' : 'vec4u';
   const { size, stride } = collapse(t.shape, t.layout.strides);
   const { offset } = t.layout;
-  const at = place(params, size, stride, offset);
   const inner = size.at(-1)!;
   const step = stride.at(-1)!;
+  const perColumn = size.length === 2 && stride[0] === 0 && inner === columns;
+  const at = perColumn ? place(params, [inner], [step], offset) : place(params, size, stride, offset);
+  const i = perColumn ? 'column' : 'i';
   const together = size.length === 1 || (inner % 4 === 0 && row % 4 === 0) || inner % row === 0;
-  if (together && step === 0) return { quad: `${type}(${name}_at(${at('i')}))`, aligned: false };
+  if (together && step === 0) return { quad: `${type}(${name}_at(${at(i)}))`, aligned: false };
   if (together && step === 1) {
     const quads = row % 4 === 0 && offset % 4 === 0 && stride.every((s, d) => d === stride.length - 1 || s % 4 === 0);
-    return { quad: `${name}_quad(${at('i')})`, aligned: quads && (size.length === 1 || inner % 4 === 0) };
+    return { quad: `${name}_quad(${at(i)})`, aligned: quads && (size.length === 1 || inner % 4 === 0) };
   }
-  const each = ['i', 'i+1u', 'i+2u', 'i+3u'].map((i) => `${name}_at(${at(i)})`);
+  const each = [i, `${i}+1u`, `${i}+2u`, `${i}+3u`].map((k) => `${name}_at(${at(k)})`);
   return { quad: `${type}(${each.join(',')})`, aligned: false };
 }
 
 /**
- * Writes the group as `fn value(i)`, or as `fn epilogue(v, i)` of the kernel that makes `group.producer`, or its prologue as
+ * Writes the group as `fn value(i)`, or as `fn epilogue(v, i, column)` of the kernel that makes `group.producer`, or its prologue as
  * the accessors of binding `reads`. `firstBinding` is the number the first added binding takes.
  */
 export function writeChain(group: Group, row: number, firstBinding: number, reads?: string): Chain {
@@ -143,7 +145,7 @@ export function writeChain(group: Group, row: number, firstBinding: number, read
       add(t, `${call(t.base)}(${indices(params, t)})`);
     } else {
       const name = `x${bindings.length}`;
-      const { quad, aligned } = load(params, name, t, row);
+      const { quad, aligned } = load(params, name, t, row, group.producer?.shape.at(-1));
       const form = storageForm(t.dtype, aligned);
       bind(name, 'read-only-storage', `var<storage,read> ${name}:array<${form.alias}>;`);
       tensors[name] = t;
@@ -166,7 +168,7 @@ export function writeChain(group: Group, row: number, firstBinding: number, read
   const type = { V: 'vec4f', VI: 'vec4i', VU: 'vec4u' }[REGISTER[root.dtype]];
   const name = reads ? `${reads}_quad` : group.producer ? 'epilogue' : 'value';
   declarations[name] =
-    `fn ${name}(${group.producer ? 'v:vec4f,' : ''}i:u32)->${type}{${lines.join('')}return ${names.get(root)};}`;
+    `fn ${name}(${group.producer ? 'v:vec4f,i:u32,column:u32' : 'i:u32'})->${type}{${lines.join('')}return ${names.get(root)};}`;
   if (reads) declarations[`${reads}_at`] = `fn ${reads}_at(i:u32)->f32{return ${name}(i).x;}`;
   return { extra: { declarations, bindings, family, instead: reads }, bindings: tensors, layout, params: values };
 }

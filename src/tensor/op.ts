@@ -24,7 +24,7 @@ export type Op = {
   view?: boolean;
   /** It writes into the storage of its first input and takes that over: older handles go stale. */
   overwrites?: boolean;
-  /** Its kernel calls `epilogue(v, i)` on what it writes, so an elementwise chain behind it may become part of it. */
+  /** Its kernel calls `epilogue(v, i, column)` on what it writes, so an elementwise chain behind it may become part of it. */
   epilogue?: boolean;
   /** Inputs that its kernel reads once each, so an elementwise chain before may be computed as it is read. */
   prologue?: readonly number[];
