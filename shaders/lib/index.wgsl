@@ -5,6 +5,11 @@ fn strided2(i: u32, size: u32, stride: vec2u, offset: u32) -> u32 {
   let outer = i / size;
   return offset + outer * stride.x + (i - outer * size) * stride.y;
 }
+fn strided3(i: u32, size: vec2u, stride: vec4u) -> u32 {  // the last of stride is the offset
+  let a = i / size.y;
+  let b = a / size.x;
+  return stride.w + b * stride.x + (a - b * size.x) * stride.y + (i - a * size.y) * stride.z;
+}
 fn strided4(i: u32, size: vec4u, stride: vec4u, offset: u32) -> u32 {
   let a = i / size.w;
   let b = a / size.z;

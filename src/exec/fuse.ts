@@ -60,6 +60,10 @@ function place(params: ChainParams, size: number[], stride: number[], offset: nu
     const args = `${u32(size[1]!)},${params.add('vec2u', stride)},${u32(offset)}`;
     return (i) => `strided2(${i},${args})`;
   }
+  if (size.length === 3) {
+    const args = `${params.add('vec2u', size.slice(1))},${params.add('vec4u', [...stride, offset])}`;
+    return (i) => `strided3(${i},${args})`;
+  }
   if (size.length > 8)
     throw new RangeError(`[fuse] a view of ${size.length} dimensions: at most 8 can be read at once`);
   const rank = size.length <= 4 ? 4 : 8;
@@ -70,7 +74,8 @@ function place(params: ChainParams, size: number[], stride: number[], offset: nu
   return (i) => `strided${rank}(${i},${args})`;
 }
 
-type Load = { quad: string; aligned: boolean };
+/** `first` is a line that the expression needs before it. */
+type Load = { first?: string; quad: string; aligned: boolean };
 
 /** Four indices of a generator, which is made in place from them and never stored. */
 function indices(params: ChainParams, t: Tensor): string {
@@ -97,6 +102,13 @@ function load(params: ChainParams, name: string, t: Tensor, row: number, columns
   if (together && step === 1) {
     const quads = row % 4 === 0 && offset % 4 === 0 && stride.every((s, d) => d === stride.length - 1 || s % 4 === 0);
     return { quad: `${name}_quad(${at(i)})`, aligned: quads && (size.length === 1 || inner % 4 === 0) };
+  }
+  if (together) {
+    const places = ['', `+${name}_step`, `+2u*${name}_step`, `+3u*${name}_step`].map(
+      (k) => `${name}_at(${name}_place${k})`,
+    );
+    const first = `let ${name}_place=${at(i)};let ${name}_step=${params.add('u32', step)};`;
+    return { first, quad: `${type}(${places.join(',')})`, aligned: false };
   }
   const each = [i, `${i}+1u`, `${i}+2u`, `${i}+3u`].map((k) => `${name}_at(${at(k)})`);
   return { quad: `${type}(${each.join(',')})`, aligned: false };
@@ -145,13 +157,14 @@ export function writeChain(group: Group, row: number, firstBinding: number, read
       add(t, `${call(t.base)}(${indices(params, t)})`);
     } else {
       const name = `x${bindings.length}`;
-      const { quad, aligned } = load(params, name, t, row, group.producer?.shape.at(-1));
+      const { first, quad, aligned } = load(params, name, t, row, group.producer?.shape.at(-1));
       const form = storageForm(t.dtype, aligned);
       bind(name, 'read-only-storage', `var<storage,read> ${name}:array<${form.alias}>;`);
       tensors[name] = t;
       for (const kind of ['at', 'quad']) {
         declarations[`${name}_${kind}`] = accessor(`${name}_${kind}`, `${form.accessors}_${kind}`, name);
       }
+      if (first) lines.push(first);
       add(t, quad);
     }
   }
