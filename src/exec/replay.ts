@@ -11,7 +11,7 @@ import { tracer } from './trace.ts';
 
 const MAX_PLANS = 128; // of one device; the least recently used goes first
 const MAX_BIND_GROUPS = 64; // of one step; outputs and inputs rotate over few pooled buffers
-const MAX_BINDINGS = 32; // lists of bind groups, one for each set of buffers met
+const MAX_BOUND = 16; // sets of buffers whose bind groups are at hand
 
 /** What the plans of one device share. They run one after the other, so slots are the maximum of them, not the sum. */
 class Shared {
@@ -45,13 +45,17 @@ export const trim = (device: Device): Promise<void> =>
     device.pool.trim();
   });
 
+/** The bind groups of all steps for one set of buffers. */
+type Bound = Record<Place['of'], readonly Buffer[]> & { groups: GPUBindGroup[] };
+const same = (a: readonly Buffer[], b: readonly Buffer[]) => a.length === b.length && a.every((x, i) => x === b[i]);
+
 export class Replay {
   readonly #device: Device;
   readonly #plan: Plan;
   readonly #outputs: readonly number[]; // bytes
   #params: Buffer | null;
   readonly #bindGroups: Map<string, GPUBindGroup>[];
-  readonly #bound = new Map<string, GPUBindGroup[]>();
+  readonly #bound: Bound[] = [];
   readonly #pieces: readonly Piece[];
   #proven = false;
 
@@ -164,13 +168,12 @@ export class Replay {
   #groups(leaves: readonly Buffer[], outputs: readonly Buffer[]): GPUBindGroup[] {
     const { slots } = Shared.of(this.#device);
     const of = { leaf: leaves, output: outputs, slot: slots };
-    const key = [leaves, outputs, slots].map((buffers) => buffers.map(({ id }) => id).join()).join(';');
-    const known = this.#bound.get(key);
-    if (known) return known;
+    const known = this.#bound.find((b) => same(b.output, outputs) && same(b.slot, slots) && same(b.leaf, leaves));
+    if (known) return known.groups;
     const buffer = ({ of: kind, index }: Place) => of[kind][index]!;
     const groups = this.#plan.steps.map((step, i) => this.#group(step, this.#bindGroups[i]!, buffer));
-    if (this.#bound.size >= MAX_BINDINGS) this.#bound.clear();
-    this.#bound.set(key, groups);
+    if (this.#bound.length >= MAX_BOUND) this.#bound.length = 0;
+    this.#bound.push({ leaf: [...leaves], output: [...outputs], slot: [...slots], groups });
     return groups;
   }
 
