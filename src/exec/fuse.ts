@@ -86,7 +86,7 @@ function indices(params: ChainParams, t: Tensor): string {
 
 /**
  * How four elements from i on are read. `row`: the kernel's quads never cross a multiple of it, and start at multiples
- * of four if it is one. An operand with one value for each of the kernel's `columns` needs no division to find it.
+ * of four if it is one. `columns`: the length of its rows; operands with one value for each are read by the column alone.
  */
 function load(params: ChainParams, name: string, t: Tensor, row: number, columns?: number): Load {
   const type = REGISTER[t.dtype] === 'V' ? 'vec4f' : REGISTER[t.dtype] === 'VI' ? 'vec4i' : 'vec4u';
@@ -94,10 +94,11 @@ function load(params: ChainParams, name: string, t: Tensor, row: number, columns
   const { offset } = t.layout;
   const inner = size.at(-1)!;
   const step = stride.at(-1)!;
-  const perColumn = size.length === 2 && stride[0] === 0 && inner === columns;
+  const within = (inner % 4 === 0 && row % 4 === 0) || inner % row === 0; // a quad stays in a row of the view
+  const perColumn = within && size.length === 2 && stride[0] === 0 && inner === columns;
   const at = perColumn ? place(params, [inner], [step], offset) : place(params, size, stride, offset);
   const i = perColumn ? 'column' : 'i';
-  const together = size.length === 1 || (inner % 4 === 0 && row % 4 === 0) || inner % row === 0;
+  const together = within || size.length === 1;
   if (together && step === 0) return { quad: `${type}(${name}_at(${at(i)}))`, aligned: false };
   if (together && step === 1) {
     const quads = row % 4 === 0 && offset % 4 === 0 && stride.every((s, d) => d === stride.length - 1 || s % 4 === 0);
@@ -146,6 +147,7 @@ export function writeChain(group: Group, row: number, firstBinding: number, read
     return form;
   };
   const { root, members, leaves } = group.prologue ?? group;
+  const columns = (group.producer ?? root).shape.at(-1);
   for (const t of leaves) {
     if (t.base === group.producer) {
       names.set(t, 'v');
@@ -157,7 +159,7 @@ export function writeChain(group: Group, row: number, firstBinding: number, read
       add(t, `${call(t.base)}(${indices(params, t)})`);
     } else {
       const name = `x${bindings.length}`;
-      const { first, quad, aligned } = load(params, name, t, row, group.producer?.shape.at(-1));
+      const { first, quad, aligned } = load(params, name, t, row, columns);
       const form = storageForm(t.dtype, aligned);
       bind(name, 'read-only-storage', `var<storage,read> ${name}:array<${form.alias}>;`);
       tensors[name] = t;
@@ -172,6 +174,9 @@ export function writeChain(group: Group, row: number, firstBinding: number, read
     const args = isGenerator(t) ? indices(params, t) : t.inputs.map((x) => names.get(x) ?? names.get(x.base)).join(',');
     const value = `${call(t)}(${args})`;
     add(t, t.dtype === 'f16' && (t !== root || reads) ? `f16_round(${value})` : value); // as if it had been stored
+  }
+  if (!group.producer && lines.some((line) => /\bcolumn\b/.test(line))) {
+    lines.unshift(`let column=i%${params.add('u32', columns!)};`); // once for all that are read by it
   }
   const { layout, text, params: values } = params.finish();
   if (layout.size > 0) {
