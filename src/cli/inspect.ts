@@ -6,6 +6,7 @@ import { findLayout } from '../io/layouts/index.ts';
 import { count as elements } from '../io/safetensors.ts';
 import { type HubOptions, hubOf, withHub } from './options.ts';
 import { print, printJson } from './output.ts';
+import { size } from './table.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { pad, visible, widest } from './text.ts';
 
@@ -129,11 +130,4 @@ function printSummary(summary: Summary): void {
       .join(', '),
   );
   line('not in the index', summary.unexpected.join(', '));
-}
-
-const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
-
-function size(bytes: number): string {
-  const unit = bytes < 1000 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(bytes) / 3));
-  return `${unit === 0 ? bytes : (bytes / 1000 ** unit).toFixed(1)} ${UNITS[unit]}`;
 }

@@ -6,6 +6,7 @@ import { UserError } from '../io/error.ts';
 import { addClassify } from './classify.ts';
 import { addInspect } from './inspect.ts';
 import { complain, flush, isHangUp } from './output.ts';
+import { addPlan } from './plan.ts';
 import { addStart } from './start.ts';
 import { oneLine } from './text.ts';
 
@@ -33,6 +34,7 @@ Exit codes: 0 done, 1 something failed, 2 what was given is wrong.`,
     );
   addClassify(program);
   addInspect(program);
+  addPlan(program);
   addStart(program);
   for (const command of program.commands) command.option('--debug', 'show where an error comes from');
   return program;

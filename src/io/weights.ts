@@ -6,6 +6,7 @@ import { UserError } from './error.ts';
 import type { TensorView } from './layouts/index.ts';
 
 const ENOUGH = 10_000; // missing tensors: a config with a wrong number of layers would go on for ever
+const MOST = 300_000; // tensors without a checkpoint, for the same reason; the largest models have 100 000
 
 /** What a model asked for: tensors to fill, and everything that does not fit. */
 export type Requests = {
@@ -51,6 +52,8 @@ export class Weights {
     }
     if (missing.length > ENOUGH)
       throw new UserError(`[weights] more than ${ENOUGH} tensors are missing, ${path} the last`);
+    if (!this.#views && wanted.size >= MOST)
+      throw new UserError(`[weights] more than ${MOST} tensors, ${path} the last: is a number in config.json wrong?`);
     const tensor = new Tensor({ shape: [...shape], dtype: this.#dtype });
     wanted.set(path, tensor);
     return tensor;

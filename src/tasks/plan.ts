@@ -1,7 +1,7 @@
 // What a model takes of a device, from its config.json alone.
 import { estimate } from '../exec/estimate.ts';
 import { sizeClass } from '../gpu/pool.ts';
-import { UserError } from '../io/error.ts';
+import { explain, UserError } from '../io/error.ts';
 import { parseObject } from '../io/json.ts';
 import { locate, type SourceOptions } from '../io/locate.ts';
 import type { Config } from '../io/pretrained.ts';
@@ -61,7 +61,9 @@ export async function plan(from: ModelSource, options: PlanOptions = {}): Promis
   const given = Object.entries(inputs).map(([name, shape]) => {
     return [name, new Tensor({ shape, dtype: name.endsWith('ids') ? 'i32' : 'f32' })] as const;
   });
-  const results: unknown[] = Object.values(models.f32.forward(Object.fromEntries(given) as never));
+  const results: unknown[] = await explain(folder.name, 'config.json describes no model', () =>
+    Object.values(models.f32.forward(Object.fromEntries(given) as never)),
+  );
   const run = estimate(results.filter((t) => t instanceof Tensor));
   const activations = {
     bytes: given.reduce((n, [, t]) => n + sizeClass(t.nbytes), run.intermediate_bytes + run.output_bytes),

@@ -1,0 +1,68 @@
+// tessera plan: what a model takes of a device, from its config.json alone.
+import process from 'node:process';
+import type { Command } from 'commander';
+import { type MemoryPlan, plan } from '../tasks/plan.ts';
+import { shipped } from '../tasks/shipped.ts';
+import { count, type HubOptions, hubOf, withHub } from './options.ts';
+import { print, printJson } from './output.ts';
+import { size, table } from './table.ts';
+import { paint, terminalOf } from './terminal.ts';
+
+type Options = HubOptions & { model?: string; batchSize: number; depth: number; json?: boolean };
+
+/** What the figures leave out. */
+const LEFT_OUT = 'Left out: optional tensors, which a checkpoint may hold and its config.json does not name.';
+
+export function addPlan(program: Command): void {
+  const command = program
+    .command('plan')
+    .description(
+      'What would a model take of a device? (from its config.json; no device is asked for, no weights are read)',
+    )
+    .option(
+      '--model <model>',
+      'a folder with a config.json, or an id of the Hugging Face hub (default: the shipped tessera-clip)',
+    )
+    .option('--batch-size <n>', 'texts and pictures in one pass', count, 1)
+    .option('--depth <n>', 'how many parts of a name make a module', count, 1)
+    .option('--json', 'print one JSON document and nothing else');
+  withHub(command)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  tessera plan --model openai/clip-vit-large-patch14
+  tessera plan --model ./clip-vit-base-patch32 --batch-size 16 --depth 4
+  tessera plan --json`,
+    )
+    .action(planCommand);
+}
+
+async function planCommand({ model, batchSize, depth, json, ...options }: Options): Promise<void> {
+  const path = model ?? (await shipped('tessera-clip'));
+  const found = await plan(path, { ...hubOf(options), batch_size: batchSize, depth });
+  if (json) printJson({ command: 'plan', path, batch_size: batchSize, depth, ...found });
+  else printPlan(found);
+}
+
+function printPlan({ model_type, inputs, weights, activations, total_bytes }: MemoryPlan): void {
+  const terminal = terminalOf(process.stdout, process.env);
+  const bytes = ({ f32, f16 }: MemoryPlan['total_bytes']) => [size(f32), size(f16)];
+  const parameters = (n: number) => n.toLocaleString('en');
+  const one = size(activations.bytes);
+  const [head, ...rows] = table([
+    [model_type, 'parameters', 'f32', 'f16'],
+    ...weights.modules.map((of) => [of.name, parameters(of.parameters), ...bytes(of.bytes)]),
+    ['weights', parameters(weights.parameters), ...bytes(weights.bytes)],
+    ['activations', '', one, one],
+    ['total', '', ...bytes(total_bytes)],
+  ]);
+  print(paint(terminal, 'bold', head!));
+  for (const row of rows.slice(0, -3)) print(row);
+  print('');
+  for (const row of rows.slice(-3)) print(row);
+  const shapes = Object.entries(inputs).map(([name, shape]) => `${name} [${shape.join(', ')}]`);
+  const work = `${Number((activations.flops / 1e9).toPrecision(3))} GFLOP in ${activations.dispatches} kernels`;
+  print(`\nOne pass of ${shapes.join(' and ')}: ${work}. Activations are f32 either way.`);
+  print(LEFT_OUT);
+}
