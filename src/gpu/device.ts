@@ -1,5 +1,5 @@
 // A WebGPU device with what every layer above shares: pipelines, buffers, the queue's order. It knows no tensors.
-import { type AdapterChoice, type AdapterDescription, describeAdapter, requestAdapter, runtime } from './host.ts';
+import { type AdapterChoice, type AdapterDescription, describeAdapter, destroyAtExit, requestAdapter, runtime } from './host.ts';
 import { type Buffer, BufferPool } from './pool.ts';
 import type { Shader } from './shader.ts';
 
@@ -61,6 +61,7 @@ export class Device {
     }
     const features = (['subgroups'] as GPUFeatureName[]).filter((f) => adapter.features.has(f));
     const gpu = await adapter.requestDevice({ requiredLimits: limits, requiredFeatures: features });
+    if (info.backend === 'dawn') destroyAtExit(gpu);
     const device = new Device(gpu, info, choice.max_memory);
     device.#choice = choice;
     return device;

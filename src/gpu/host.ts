@@ -39,7 +39,7 @@ type Source = { label: string; gpu(): GPU | Promise<GPU>; done?(): void };
 type Host = {
   Deno?: DenoHost;
   Bun?: object;
-  process?: { versions?: { node?: string } };
+  process?: { versions?: { node?: string }; on?(event: 'exit', listener: () => void): void };
   navigator?: { gpu?: GPU };
 };
 const host = globalThis as Host;
@@ -208,4 +208,22 @@ function dawn(choice: AdapterChoice, software = false, name?: string): Promise<G
     gpu.catch(() => kept.delete(key));
   }
   return gpu;
+}
+
+let atExit: Set<WeakRef<GPUDevice>> | undefined;
+
+/**
+ * Destroys a device of Dawn when the process ends, if it is still there. That waits for the driver's threads, which may be
+ * compiling: Mesa's would run into the destructors of its library, and the process would die of it.
+ */
+export function destroyAtExit(gpu: GPUDevice): void {
+  if (!atExit) {
+    const devices = (atExit = new Set());
+    host.process?.on?.('exit', () => {
+      for (const device of devices) device.deref()?.destroy();
+    });
+  }
+  const ref = new WeakRef(gpu);
+  atExit.add(ref);
+  gpu.lost.then(() => atExit!.delete(ref));
 }
