@@ -5,6 +5,7 @@ import { byteLength, type TypedArray } from '../tensor/dtype.ts';
 import { isContiguous } from '../tensor/shape.ts';
 import { attachRuntime, type Storage, type Tensor } from '../tensor/tensor.ts';
 import { trace } from './graph.ts';
+import { finalizer, reclaim } from './reclaim.ts';
 import { Replay } from './replay.ts';
 import { serial } from './serial.ts';
 
@@ -27,8 +28,6 @@ export class DeviceStorage implements Storage {
     this.device.pool.release(this.buffer);
   }
 }
-
-const finalizer = new FinalizationRegistry<DeviceStorage>((storage) => storage.dispose());
 
 /** Gives a tensor its values' place; it forgets what it came from. */
 export function settle(t: Tensor, storage: DeviceStorage): void {
@@ -91,11 +90,12 @@ export function leafStorage(t: Tensor, device: Device): DeviceStorage {
   return storage;
 }
 
-/** The device on which the first of some tensors lies, else the default one. */
+/** The device on which the first of some tensors lies, else the default one; garbage on it is collected now and then. */
 export async function deviceOf(tensors: readonly Tensor[]): Promise<Device> {
   const found = tensors.find((t) => t.storage)?.storage as DeviceStorage | undefined;
   const device = found?.device ?? (await defaultDevice());
   device.check();
+  await reclaim(device);
   return device;
 }
 

@@ -1,5 +1,12 @@
 // A WebGPU device with what every layer above shares: pipelines, buffers, the queue's order. It knows no tensors.
-import { type AdapterChoice, type AdapterDescription, describeAdapter, destroyAtExit, requestAdapter, runtime } from './host.ts';
+import {
+  type AdapterChoice,
+  type AdapterDescription,
+  describeAdapter,
+  destroyAtExit,
+  requestAdapter,
+  runtime,
+} from './host.ts';
 import { type Buffer, BufferPool } from './pool.ts';
 import type { Shader } from './shader.ts';
 

@@ -42,8 +42,8 @@ export class BufferPool {
   readonly #unproven: Promise<GPUError | null>[] = [];
   /** Bytes that may be in use, those that wait included. */
   readonly limit: number;
-  /** Buffers made so far, those in use and those waiting, with the bytes of both. */
-  readonly stats = { created: 0, live: 0, liveBytes: 0, free: 0, freeBytes: 0 };
+  /** Buffers made so far, those in use and those waiting, with their bytes. */
+  readonly stats = { created: 0, createdBytes: 0, live: 0, liveBytes: 0, free: 0, freeBytes: 0 };
 
   constructor(device: GPUDevice, limit = Number.POSITIVE_INFINITY) {
     this.#device = device;
@@ -66,6 +66,7 @@ export class BufferPool {
       return waiting;
     }
     this.stats.created++;
+    this.stats.createdBytes += size;
     this.#device.pushErrorScope('out-of-memory');
     const gpu = this.#device.createBuffer({ size, usage: USAGE[kind] });
     this.#unproven.push(this.#device.popErrorScope().catch(() => null)); // of a lost device others tell

@@ -1,9 +1,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   arange,
-  CLIPModel,
   compile,
   Device,
   defaultDevice,
@@ -15,7 +14,7 @@ import {
   tensor,
   trim,
 } from '../../src/index.ts';
-import { plan } from '../../src/tasks/plan.ts';
+import { op } from '../../src/tensor/op.ts';
 import { randomNd, upload } from '../ops/harness.ts';
 
 describe('disposed', () => {
@@ -175,45 +174,44 @@ describe('a tensor that nobody can reach', () => {
   });
 });
 
-describe('max_memory', () => {
-  const tight = (max_memory: number) => setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software', max_memory });
-
-  it('refuses what does not fit, says what would, and keeps nothing of it', async () => {
-    const device = await tight(4e6);
-    const x = await upload(randomNd([1000, 100], 1)).realize(); // 0.4 MB
-    const before = device.pool.stats.liveBytes;
-    const large = x.matmul(x.transpose(0, 1)).softmax(-1).sum(); // two of 4 MB
-    await expect(large.item()).rejects.toMatchObject({
-      name: 'OutOfMemory',
-      message: expect.stringMatching(
-        /^\[run\] this run takes 8\.\d MB beside 0\.4 MB in use, 3\.\d MB would fit: run fewer/,
-      ),
-    });
-    expect(device.pool.stats.liveBytes).toBeLessThan(before + 4096); // parameters of the plan
-    expect(device.pool.stats.free).toBe(0);
-    expect(await x.narrow(0, 0, 10).square().mean().item()).toBeGreaterThan(0);
-    x.dispose();
-  });
-  it('makes room of what waits', async () => {
-    const device = await tight(3e6);
-    for (let size = 500_000; size > 490_000; size -= 1000) {
-      using y = await tensor([1]).expand([size]).add(1).realize(); // each of another size: 2 MB
-      expect(y.size).toBe(size);
+describe('tensors dropped in a loop that never leaves its task', () => {
+  const shape = [2 ** 22]; // 16 MiB
+  const blank = op({ name: 'blank', backward: null, dispatch: () => [] }, () => ({ shape, dtype: 'f32' }));
+  const LOOPS: [string, () => Promise<Tensor>][] = [
+    ['run', () => blank([]).realize()],
+    ['call', compile(() => blank([]))],
+  ];
+  it.each(LOOPS)('of %s stay bounded', async (_, next) => {
+    const device = await setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software' });
+    let most = 0;
+    for (let k = 0; k < 200; k++) {
+      await next();
+      most = Math.max(most, device.pool.stats.liveBytes);
     }
-    expect(device.pool.stats.liveBytes + device.pool.stats.freeBytes).toBeLessThanOrEqual(3e6);
+    expect(most).toBeLessThan(2 ** 30); // of 3.1 GiB
+    await trim(device);
   });
-  it('is looked at before weights are read', async () => {
-    const folder = 'tests/goldens/cases/clip';
-    const reads: string[] = [];
-    const load = async (max_memory: number, dtype: 'f32' | 'f16') => {
-      const progress_callback = ({ status }: { status: string }) => void reads.push(status);
-      return CLIPModel.from_pretrained(folder, { device: await tight(max_memory), dtype, progress_callback });
+});
+
+describe('the end of the process', () => {
+  it('destroys the devices in use, by one listener for all', async () => {
+    vi.resetModules();
+    const { Device } = await import('../../src/gpu/device.ts');
+    const before = process.listeners('exit');
+    const make = async () => {
+      const device = await Device.request({ adapter: process.env.TESSERA_ADAPTER ?? 'software' });
+      return { device, destroy: vi.spyOn(device.gpu, 'destroy') };
     };
-    const { f32, f16 } = (await plan(folder)).weights.bytes;
-    const error = { name: 'OutOfMemory', message: expect.stringMatching(/In f16 they take \d\.\d MB and would fit/) };
-    await expect(load(f32 - 1, 'f32')).rejects.toMatchObject(error);
-    expect(reads.filter((status) => status === 'progress')).toEqual([]);
-    await expect(load(f16 - 1, 'f16')).rejects.toThrow('dispose other models, or raise max_memory');
+    const [used, disposed] = [await make(), await make()];
+    const [listener, ...more] = process.listeners('exit').filter((f) => !before.includes(f));
+    expect(more).toEqual([]);
+    disposed.device.dispose();
+    await disposed.device.gpu.lost;
+    listener!(0);
+    expect(used.destroy).toHaveBeenCalledOnce();
+    expect(disposed.destroy).toHaveBeenCalledOnce();
+    expect((await used.device.gpu.lost).reason).toBe('destroyed');
+    process.off('exit', listener!);
   });
 });
 

@@ -1,0 +1,34 @@
+// Storage of tensors that nobody can reach. The collector of the host frees it, but it sees only the small objects of them
+// and waits, and it tells only between tasks, which a loop of awaited runs need not leave.
+import type { Device } from '../gpu/device.ts';
+
+/** Disposes of a storage some time after its tensor has become unreachable. */
+export const finalizer = new FinalizationRegistry<{ dispose(): void }>((storage) => storage.dispose());
+
+const GROWTH = 2 ** 28; // bytes of new buffers, or a quarter of those in use, until the collector is called
+const ROUNDS = 8;
+const PRESSURE = [2 ** 26, 2 ** 27, 2 ** 28]; // bytes; collectors of all hosts count those of an ArrayBuffer, used or not
+
+const called = new WeakMap<Device, number>();
+
+/** Where a device has made many new buffers since the last time: waits until unreachable tensors are disposed of. */
+export async function reclaim(device: Device): Promise<void> {
+  const { createdBytes, liveBytes } = device.pool.stats;
+  if (createdBytes - (called.get(device) ?? 0) < Math.max(GROWTH, liveBytes / 4)) return;
+  called.set(device, createdBytes);
+  await device.idle(); // what is destroyed while the queue still needs it takes its memory until then
+  let isDone = false;
+  finalizer.register({}, { dispose: () => (isDone = true) }); // garbage like the rest
+  for (let k = 0; k < ROUNDS && !isDone; k++) {
+    press(PRESSURE[k] ?? PRESSURE.at(-1)!);
+    await new Promise((done) => setTimeout(done));
+  }
+}
+
+function press(bytes: number): void {
+  try {
+    new ArrayBuffer(bytes);
+  } catch {
+    // no room for it: the collector was called
+  }
+}
