@@ -15,6 +15,7 @@ export type Group = Elementwise & { producer?: Tensor; prologue?: Elementwise };
 const STORAGE_BUFFERS = 8; // per stage, the WebGPU default that every adapter has
 const EPILOGUE_BUFFERS = 2; // beside those of the kernel itself
 const PROLOGUE_BUFFERS = 4; // in the place of one of them
+const MAX_MEMBERS = 64; // drivers compile long functions in more than linear time; ops and their gradients have about 20
 
 /** True when element i of the view is element i of what it shows. */
 const isIdentity = (t: Tensor): boolean => t.base.size === t.size && isContiguous(t.shape, t.layout);
@@ -66,10 +67,11 @@ const distinct = (tensors: readonly Tensor[]) => [...new Set(tensors)];
 const buffers = (leaves: readonly Tensor[], but?: Tensor) =>
   leaves.filter((x) => x.base.scalar === null && x.base !== but && !isGenerator(x.base)).length;
 
-/** Takes an elementwise node into the group that reads it, if the buffers suffice. */
+/** Takes an elementwise node into the group that reads it, if there is room and the buffers suffice. */
 function absorb(group: Group, t: Tensor): boolean {
   const { producer, prologue } = group;
   const chain = prologue ?? group;
+  if (chain.members.length >= MAX_MEMBERS) return false;
   const leaves = distinct([...chain.leaves.filter((x) => x.base !== t), ...t.inputs]);
   const room = producer ? EPILOGUE_BUFFERS : prologue ? PROLOGUE_BUFFERS : STORAGE_BUFFERS - 1;
   if (buffers(leaves, producer) > room) return false;

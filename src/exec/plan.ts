@@ -81,10 +81,10 @@ class Params {
   readonly scalars: Plan['scalars'] = [];
   readonly #chunks: Uint8Array[] = [];
   #size = 0;
-  readonly #order: readonly Tensor[];
+  readonly #index: ReadonlyMap<Tensor, number>;
 
   constructor(scalars: readonly Tensor[]) {
-    this.#order = scalars;
+    this.#index = new Map(scalars.map((t, i) => [t, i]));
   }
 
   add(label: string, layout: StructLayout, params: Record<string, Param>, atMost: Record<string, number> = {}) {
@@ -95,7 +95,7 @@ class Params {
       values[name] = value instanceof Tensor ? 0 : value;
       if (!(value instanceof Tensor)) continue;
       const { offset: at, type } = layout.fields[name]!;
-      const index = this.#order.indexOf(value);
+      const index = this.#index.get(value)!;
       this.scalars.push({
         label,
         name,
