@@ -43,10 +43,8 @@ fn sign_(x: V) -> V { return sign(x); }
 fn floor_(x: V) -> V { return floor(x); }
 fn square(x: V) -> V { return x * x; }
 fn reciprocal(x: V) -> V { return V(1.0) / x; }
-// NaN if either is, found by bits because compilers may assume that there is none
-fn nan_(x: V) -> vec4<bool> { return (bitcast<VU>(x) & VU(0x7fffffffu)) > VU(0x7f800000u); }
-fn maximum(a: V, b: V) -> V { return select(b, a, ((a >= b) & !nan_(b)) | nan_(a)); }
-fn minimum(a: V, b: V) -> V { return select(b, a, ((a <= b) & !nan_(b)) | nan_(a)); }
+fn maximum(a: V, b: V) -> V { return max(a, b); } // shaders/lib/extreme.wgsl
+fn minimum(a: V, b: V) -> V { return min(a, b); }
 fn sqrt_(x: V) -> V { return sqrt(x); }
 fn rsqrt(x: V) -> V { return V(1.0) / sqrt(x); }
 

@@ -20,8 +20,6 @@ fn y_set(i: u32, v: f32) { y[i] = v; }
 fn meet(a: V, b: V) -> V { return a + b; }
 fn start(x: f32) -> f32 { return 0.0; }
 
-fn meet_max(a: V, b: V) -> V { return select(b, a, a >= b); }
-fn meet_min(a: V, b: V) -> V { return select(b, a, a <= b); }
 fn start_any(x: f32) -> f32 { return x; }
 
 fn head(v: V, left: u32, fill: V) -> V { return select(fill, v, vec4u(0u, 1u, 2u, 3u) < vec4u(left)); }

@@ -141,9 +141,16 @@ export const max = (x: Nd, dims?: readonly number[], keepdim?: boolean): Nd =>
   reduce(x, (v) => v.reduce((a, b) => Math.max(a, b)), dims, keepdim);
 export const min = (x: Nd, dims?: readonly number[], keepdim?: boolean): Nd =>
   reduce(x, (v) => v.reduce((a, b) => Math.min(a, b)), dims, keepdim);
-/** The first index of the largest element. */
-export const argmax = (x: Nd, dim?: number, keepdim?: boolean): Nd =>
-  reduce(x, (v) => v.indexOf(v.reduce((a, b) => Math.max(a, b))), dim === undefined ? undefined : [dim], keepdim);
+const place = (extreme: (...x: number[]) => number) => (x: Nd, dim?: number, keepdim?: boolean) => {
+  const first = (v: number[]) => {
+    const best = v.reduce((a, b) => extreme(a, b));
+    return v.findIndex((a) => a === best || Number.isNaN(a));
+  };
+  return reduce(x, first, dim === undefined ? undefined : [dim], keepdim);
+};
+/** The first index of the largest element, or of NaN. */
+export const argmax = place(Math.max);
+export const argmin = place(Math.min);
 
 /** f of each line along a dimension, which gives a line of the same length. */
 export function along(x: Nd, f: (line: number[]) => number[], dim = -1): Nd {

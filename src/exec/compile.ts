@@ -1,5 +1,6 @@
 // A function of tensors, recorded once for each set of shapes and replayed afterwards: no graph is built again.
 import type { Device } from '../gpu/device.ts';
+import { describe } from '../tensor/check.ts';
 import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type Graph, trace } from './graph.ts';
@@ -31,6 +32,10 @@ export function compile<A extends readonly Argument[], R extends Result>(
 ): (...args: A) => Promise<R> {
   const recordings = new Map<string, Promise<Recording>>();
   return async (...args) => {
+    for (let i = 0; i < Math.max(args.length, fn.length); i++) {
+      if (args[i] instanceof Tensor || typeof args[i] === 'number') continue;
+      throw new TypeError(`[compile] argument ${i}: got ${describe(args[i])}, want a tensor or a number`);
+    }
     const signature = args.map((a) => (a instanceof Tensor ? `${a.dtype}${show(a.shape)}` : 'number')).join();
     let made = recordings.get(signature);
     if (!made || (await made).graph.leaves.some(isLost)) {
@@ -91,12 +96,12 @@ function constants({ nodes, outputs }: Graph, stand: ReadonlySet<Tensor>): Tenso
 
 /** Calls `keep` on each tensor of a result and gives back what rebuilds it from others. */
 function shapeOf(result: Result, keep: (t: Tensor) => void): (of: (t: Tensor) => Tensor) => Result {
-  const list = result instanceof Tensor ? [result] : Object.values(result);
-  for (const t of list) {
-    if (!(t instanceof Tensor))
-      throw new TypeError('[compile] result: want a tensor, a list of tensors, or an object of them');
-    keep(t);
+  const list = result instanceof Tensor ? [result] : Object.values(result ?? {});
+  if (list.length === 0 || !list.every((t) => t instanceof Tensor)) {
+    const got = describe(result);
+    throw new TypeError(`[compile] result: got ${got}, want a tensor, a list of tensors, or an object of them`);
   }
+  for (const t of list) keep(t);
   if (result instanceof Tensor) return (of) => of(result);
   if (Array.isArray(result)) return (of) => result.map(of);
   return (of) => Object.fromEntries(Object.entries(result).map(([name, t]) => [name, of(t)]));

@@ -1,6 +1,7 @@
 // Computing: finds or makes the plan of a graph, replays it, hands its outputs their storage.
 import { Device, type DeviceChoice, DeviceLost } from '../gpu/device.ts';
 import type { Buffer } from '../gpu/pool.ts';
+import { describe } from '../tensor/check.ts';
 import { byteLength, type TypedArray } from '../tensor/dtype.ts';
 import { isContiguous } from '../tensor/shape.ts';
 import { attachRuntime, type Storage, type Tensor } from '../tensor/tensor.ts';
@@ -64,16 +65,28 @@ export async function defaultDevice(): Promise<Device> {
   const old = chosen;
   const device = await old?.catch(() => undefined);
   if (device && !device.isLost) return device;
-  if (chosen === old) chosen = device ? device.heir() : Device.request(choice);
-  return chosen!;
+  if (chosen !== old) return defaultDevice(); // chosen meanwhile
+  chosen = device ? device.heir() : Device.request(choice);
+  return chosen;
 }
 
-/** Chooses the default device: one that exists, or how to find an adapter (`{ adapter: 'software' }`). */
+/** Chooses the default device: one that exists, or how to find an adapter. Where that fails the default stays what it was. */
 export async function setDevice(device: Device | GPUDevice | DeviceChoice): Promise<Device> {
-  if (device instanceof Device) chosen = Promise.resolve(device);
-  else if (typeof device !== 'object' || 'queue' in device) chosen = Promise.resolve(Device.from(device as GPUDevice));
-  else chosen = Device.request((choice = device));
-  return chosen;
+  if (typeof device !== 'object' || device === null) {
+    throw new TypeError(`[setDevice] got ${describe(device)}, want a Device, a GPUDevice or { adapter: 'software' }`);
+  }
+  const old = chosen;
+  const isDevice = device instanceof Device || 'queue' in device;
+  const made = isDevice ? Promise.resolve(Device.from(device)) : Device.request(device);
+  chosen = made; // at once, for who does not wait
+  try {
+    await made;
+  } catch (error) {
+    if (chosen === made) chosen = old;
+    throw error;
+  }
+  if (!isDevice) choice = device;
+  return made;
 }
 
 /** The buffer of a leaf, uploaded if it was on the host. */

@@ -1,4 +1,5 @@
 // WGSL that more than one kernel needs, by the name of each declaration.
+import extreme from '../../shaders/lib/extreme.wgsl';
 import index from '../../shaders/lib/index.wgsl';
 import math from '../../shaders/lib/math.wgsl';
 import row from '../../shaders/lib/row.wgsl';
@@ -6,5 +7,5 @@ import storage from '../../shaders/lib/storage.wgsl';
 
 export const library: Record<string, string> = Object.assign(
   {},
-  ...[storage, index, math, row].map((file) => file.declarations),
+  ...[storage, index, math, extreme, row].map((file) => file.declarations),
 );

@@ -1,4 +1,6 @@
 // Attention as its definition: two products and a softmax. On software adapters nothing fused beats these kernels.
+
+import { checkTensors } from '../tensor/check.ts';
 import { type Backward, composite } from '../tensor/op.ts';
 import { broadcastShapes } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -60,8 +62,10 @@ export function scaled_dot_product_attention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  { attn_mask, is_causal = false, scale = 1 / Math.sqrt(q.shape.at(-1)!) }: AttentionOptions = {},
+  { attn_mask, is_causal = false, scale: given }: AttentionOptions = {},
 ): Tensor {
+  checkTensors('scaled_dot_product_attention', { q, k, v }, { attn_mask });
+  const scale = given ?? 1 / Math.sqrt(q.shape.at(-1)!);
   if (attn_mask && (attn_mask.dtype === 'i32' || attn_mask.dtype === 'u32')) {
     throw new TypeError(
       `[scaled_dot_product_attention] attn_mask: got ${attn_mask.dtype}, want bool or a float; call .ne(0)`,

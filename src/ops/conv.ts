@@ -1,6 +1,7 @@
 // Convolution as a matrix product: windows become columns, so that its order of summation is that of matmul.
 import unfoldShader from '../../shaders/unfold.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
+import { checkList, checkTensors } from '../tensor/check.ts';
 import { type Backward, composite, op } from '../tensor/op.ts';
 import { type Shape, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -93,8 +94,13 @@ export type Conv2dOptions = {
 
 /** x [N, C, H, W] with weight [O, C / groups, kh, kw]: [N, O, oh, ow], as torch.nn.functional.conv2d. */
 export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2dOptions = {}): Tensor {
+  checkTensors('conv2d', { x, weight }, { bias });
   const { groups = 1 } = options;
-  const pair = (v: number | Pair = 1): Pair => (typeof v === 'number' ? [v, v] : v);
+  const pair = (name: string, v: number | Pair, least: number): Pair => {
+    const both = typeof v === 'number' ? ([v, v] as const) : v;
+    checkList('conv2d', name, both, least);
+    return both;
+  };
   const [O, I, kh, kw] = weight.shape as [number, number, number, number];
   if (x.rank !== 4 || weight.rank !== 4 || x.shape[1] !== I * groups || O % groups !== 0) {
     throw new RangeError(
@@ -104,12 +110,11 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2d
   if (bias && (bias.rank !== 1 || bias.shape[0] !== O)) {
     throw new RangeError(`[conv2d] bias: got ${show(bias.shape)}, want [${O}]`);
   }
-  const stride = pair(options.stride);
   const w: Windows = {
     kernel: [kh, kw],
-    stride,
-    padding: pair(options.padding ?? 0),
-    dilation: pair(options.dilation),
+    stride: pair('stride', options.stride ?? 1, 1),
+    padding: pair('padding', options.padding ?? 0, 0),
+    dilation: pair('dilation', options.dilation ?? 1, 1),
   };
   const [oh, ow] = [outSize(x.shape[2]!, 0, w), outSize(x.shape[3]!, 1, w)];
   if (oh < 1 || ow < 1) throw new RangeError(`[conv2d] x: got ${show(x.shape)}, smaller than the kernel ${kh} x ${kw}`);

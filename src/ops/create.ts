@@ -1,5 +1,6 @@
 // Tensors from values of the host.
-import { checkDType, type DType, type TypedArray } from '../tensor/dtype.ts';
+import { checkDType, checkList, checkNumber, describe } from '../tensor/check.ts';
+import type { DType, TypedArray } from '../tensor/dtype.ts';
 import { numel, type Shape, show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
@@ -12,9 +13,11 @@ function dtypeOf(data: ArrayBufferView): DType {
   if (data instanceof Float32Array) return 'f32';
   if (data instanceof Int32Array) return 'i32';
   if (data instanceof Uint32Array) return 'u32';
-  throw new TypeError(
-    `[tensor] data: got ${data.constructor.name}, which may mean several types; give one, as in { dtype: 'bool' }`,
-  );
+  const got = `[tensor] data: got ${describe(data)}`;
+  if (data instanceof Float64Array) {
+    throw new TypeError(`${got}, and float64 is not a dtype here; want Float32Array.from(values)`);
+  }
+  throw new TypeError(`${got}, which may mean several types; give one, as in { dtype: 'bool' }`);
 }
 
 /** The shape of nested arrays, which must be the same in all of them. */
@@ -29,36 +32,52 @@ function shapeOf(data: Nested): number[] {
 }
 
 /** 64-bit integers, as tokenizers give them. */
-function toI32(data: BigInt64Array): Int32Array {
-  const bad = data.find((v) => v !== BigInt.asIntN(32, v));
+function toI32(data: BigInt64Array | BigUint64Array): Int32Array {
+  const bad = (data as BigInt64Array).find((v) => v !== BigInt.asIntN(32, v));
   if (bad !== undefined) throw new RangeError(`[tensor] data: got ${bad}, want 32-bit integers`);
   return Int32Array.from(data, Number);
 }
+
+function elements(data: unknown): (number | boolean)[] {
+  const values = Array.isArray(data) ? data.flat(Number.POSITIVE_INFINITY) : [data];
+  const bad = values.findIndex((v) => typeof v !== 'number' && typeof v !== 'boolean');
+  if (bad >= 0) {
+    const got = `${describe(values[bad])}${Array.isArray(data) ? ' among the values' : ''}`;
+    throw new TypeError(`[tensor] data: got ${got}, want numbers or booleans: one, nested arrays or a typed array`);
+  }
+  return values;
+}
+
+function dtypeIn(where: string, options: Options): DType | undefined {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`[${where}] options: got ${describe(options)}, want an object, as in { dtype: 'f32' }`);
+  }
+  if (options.dtype !== undefined) checkDType(where, options.dtype);
+  return options.dtype;
+}
+const isOptions = (v: unknown): v is Options =>
+  typeof v === 'object' && v !== null && !Array.isArray(v) && !ArrayBuffer.isView(v);
 
 /**
  * A tensor of the given values: nested arrays (`tensor([[1, 2], [3, 4]])`), or a typed array with a shape. Numbers are f32,
  * booleans bool, an Int32Array or BigInt64Array i32, a Uint32Array u32, unless `dtype` says otherwise; other arrays need it.
  */
 export function tensor(
-  data: TypedArray | BigInt64Array | Nested,
+  data: TypedArray | Float64Array | BigInt64Array | BigUint64Array | Nested,
   shape?: Shape | Options,
   options: Options = {},
 ): Tensor {
-  if (shape && !Array.isArray(shape)) return tensor(data, undefined, shape as Options);
-  if (data instanceof BigInt64Array) return tensor(toI32(data), shape, options);
-  if (options.dtype) checkDType('tensor', options.dtype);
-  const typed = ArrayBuffer.isView(data);
-  const values = typed
-    ? data
-    : Array.isArray(data)
-      ? (data.flat(Number.POSITIVE_INFINITY) as number[])
-      : [data as number];
-  const size = (shape as Shape | undefined) ?? (typed ? [values.length] : shapeOf(data as Nested));
+  if (isOptions(shape)) return tensor(data, undefined, shape);
+  if (data instanceof BigInt64Array || data instanceof BigUint64Array) return tensor(toI32(data), shape, options);
+  const typed = ArrayBuffer.isView(data) && 'length' in data;
+  const values = typed ? data : elements(data);
+  if (shape !== undefined) checkList('tensor', 'shape', shape, 0);
+  const size = shape ?? (typed ? [values.length] : shapeOf(data as Nested));
   if (numel(size) !== values.length) {
     throw new RangeError(`[tensor] data: got ${values.length} values, want ${numel(size)} for the shape ${show(size)}`);
   }
-  const isBool = !typed && values.length > 0 && typeof values[0] === 'boolean';
-  const dtype = options.dtype ?? (typed ? dtypeOf(data) : isBool ? 'bool' : 'f32');
+  const isBool = () => values.length > 0 && (values as unknown[]).every((v) => typeof v === 'boolean');
+  const dtype = dtypeIn('tensor', options) ?? (typed ? dtypeOf(data) : isBool() ? 'bool' : 'f32');
   if (dtype === 'f16') return tensor(Float32Array.from(values as ArrayLike<number>), size).to('f16');
   const host =
     dtype === 'bool'
@@ -68,12 +87,24 @@ export function tensor(
 }
 
 /** A 0-d tensor whose value is never part of a plan: it may change from run to run at no cost. */
-export const scalar = (value: number, dtype: DType = 'f32'): Tensor => new Tensor({ shape: [], dtype, scalar: value });
+export function scalar(value: number, dtype: DType = 'f32'): Tensor {
+  checkNumber('scalar', 'value', value);
+  checkDType('scalar', dtype);
+  return new Tensor({ shape: [], dtype, scalar: Number(value) });
+}
 /** A tensor of one value. */
-export const full = (shape: Shape, value: number, dtype: DType = 'f32'): Tensor => scalar(value, dtype).expand(shape);
+export function full(shape: Shape, value: number, dtype: DType = 'f32'): Tensor {
+  checkList('full', 'shape', shape, 0);
+  checkNumber('full', 'value', value);
+  checkDType('full', dtype);
+  return scalar(value, dtype).expand(shape);
+}
+const filled = (where: string, shape: Shape, value: number, options: Options = {}): Tensor => {
+  checkList(where, 'shape', shape, 0);
+  const dtype = dtypeIn(where, options) ?? 'f32';
+  return tensor(new Float32Array(numel(shape)).fill(value), shape).to(dtype);
+};
 /** Zeros of a shape. */
-export const zeros = (shape: Shape, options: Options = {}): Tensor =>
-  tensor(new Float32Array(numel(shape)), shape).to(options.dtype ?? 'f32');
+export const zeros = (shape: Shape, options?: Options): Tensor => filled('zeros', shape, 0, options);
 /** Ones of a shape. */
-export const ones = (shape: Shape, options: Options = {}): Tensor =>
-  tensor(new Float32Array(numel(shape)).fill(1), shape).to(options.dtype ?? 'f32');
+export const ones = (shape: Shape, options?: Options): Tensor => filled('ones', shape, 1, options);

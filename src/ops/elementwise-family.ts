@@ -1,5 +1,6 @@
 // Nodes of the elementwise family: each op is one function of shaders/elementwise.wgsl.
 import elementwise from '../../shaders/elementwise.wgsl';
+import { checkDType, describe } from '../tensor/check.ts';
 import type { DType } from '../tensor/dtype.ts';
 import { type Attrs, type Op, op } from '../tensor/op.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -16,4 +17,9 @@ const index = op({ name: 'arange', map: { shader: elementwise, fn: 'iota' }, bac
   dtype: attrs.dtype,
 }));
 /** 0, 1, ... n - 1; as f32 exact up to 2^24. Never stored where elementwise ops read it. */
-export const arange = (n: number, dtype: 'i32' | 'f32' = 'i32'): Tensor => index([], { n, dtype });
+export function arange(n: number, dtype: 'i32' | 'f32' = 'i32'): Tensor {
+  if (!Number.isInteger(n) || n < 0)
+    throw new RangeError(`[arange] n: got ${describe(n)}, want a whole number from 0 on`);
+  checkDType('arange', dtype, ['i32', 'f32']);
+  return index([], { n, dtype });
+}

@@ -1,6 +1,7 @@
 // Elementwise ops: each is one function of shaders/elementwise.wgsl. Operands broadcast; numbers are operands whose value
 // is a kernel parameter. Chains of them become one kernel (exec/fuse.ts).
-import { checkDType, type DType, isFloat, promote } from '../tensor/dtype.ts';
+import { checkDType, checkTensors } from '../tensor/check.ts';
+import { type DType, isFloat, promote } from '../tensor/dtype.ts';
 import type { Backward, Op } from '../tensor/op.ts';
 import { broadcastShapes, isContiguous } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -8,7 +9,7 @@ import { full, scalar } from './create.ts';
 import { map } from './elementwise-family.ts';
 import { expand } from './view.ts';
 
-export type Operand = Tensor | number;
+export type Operand = Tensor | number | boolean;
 
 const toF32 = map('to', 'to_f32', [], [(dy, { attrs }) => to(dy, attrs.from)]);
 const toI32 = map('to', 'to_i32', [], null);
@@ -45,10 +46,14 @@ const fits = (v: number, dtype: 'i32' | 'u32') =>
  */
 type Kind = 'float' | 'number' | 'any';
 
-/** Operands in one type and shape; a number takes the type of the tensors, f32 where it would not fit. */
-function align(name: string, operands: readonly Operand[], kind: Kind): { x: Tensor[]; dtype: DType } {
-  const tensors = operands.filter((o): o is Tensor => o instanceof Tensor);
+/** Operands, by name, in one type and shape; a number takes the type of the tensors, f32 where it would not fit. */
+function align(name: string, given: Record<string, Operand>, kind: Kind): { x: Tensor[]; dtype: DType } {
+  const operands = Object.values(given).map((o) => (typeof o === 'boolean' ? scalar(Number(o), 'bool') : o));
   const numbers = operands.filter((o) => typeof o === 'number');
+  const tensors = operands.filter((o) => typeof o !== 'number');
+  for (const [what, o] of Object.entries(given)) {
+    if (typeof o !== 'number' && typeof o !== 'boolean') checkTensors(name, { [what]: o }, {}, ' or a number');
+  }
   let dtype = tensors.map((t) => t.dtype).reduce(promote, 'bool' as DType);
   if (dtype === 'bool' && (kind === 'number' || numbers.length > 0)) dtype = 'i32';
   const exact = isFloat(dtype) || dtype === 'bool' || numbers.every((v) => fits(v, dtype as 'i32' | 'u32'));
@@ -66,7 +71,7 @@ type Rule = { saves?: Op['saves']; backward: readonly (Backward | null)[] | null
 function unary(name: string, fn: string, { saves, backward }: Rule, float = true) {
   const node = map(name, fn, saves, backward);
   return (x: Tensor): Tensor => {
-    const { x: inputs, dtype } = align(name, [x], float ? 'float' : 'number');
+    const { x: inputs, dtype } = align(name, { x }, float ? 'float' : 'number');
     if (dtype === 'u32') throw new TypeError(`[${name}] x: got u32, want i32 or a float; call .to('i32')`);
     return node(inputs, { dtype });
   };
@@ -74,15 +79,15 @@ function unary(name: string, fn: string, { saves, backward }: Rule, float = true
 
 function binary(name: string, fn: string, { saves, backward }: Rule, float = false) {
   const node = map(name, fn, saves, backward);
-  return (a: Operand, b: Operand): Tensor => {
-    const { x, dtype } = align(name, [a, b], float ? 'float' : 'number');
+  return (a: Operand, other: Operand): Tensor => {
+    const { x, dtype } = align(name, { x: a, other }, float ? 'float' : 'number');
     return node(x, { dtype });
   };
 }
 
 function comparison(name: string) {
   const node = map(name, name, [], null, 'bool');
-  return (a: Operand, b: Operand): Tensor => node(align(name, [a, b], 'any').x);
+  return (x: Operand, other: Operand): Tensor => node(align(name, { x, other }, 'any').x);
 }
 
 export const add = binary('add', 'add', { backward: [(dy) => dy, (dy) => dy] });
@@ -123,7 +128,8 @@ const select = map(
 );
 /** a where the condition holds, b elsewhere. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
-  const { x, dtype } = align('where', [a, b], 'any');
+  checkTensors('where', { condition });
+  const { x, dtype } = align('where', { a, b }, 'any');
   const shape = broadcastShapes('where', condition.shape, x[0]!.shape);
   return select(
     [to(condition, 'bool'), ...x].map((t) => expand(t, shape)),

@@ -2,6 +2,7 @@
 import gatherShader from '../../shaders/gather.wgsl';
 import scatterShader from '../../shaders/scatter-add.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
+import { checkTensors } from '../tensor/check.ts';
 import { op } from '../tensor/op.ts';
 import { axis, numel, type Shape, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -69,6 +70,7 @@ function placeOf({ shape, layout: { strides, offset } }: Tensor, n: number): num
 
 /** Indices that are still on the host are checked there; a kernel takes those out of range to the nearest. */
 function checkIndex(name: string, index: Tensor, size: number): void {
+  checkTensors(name, { index });
   if (index.dtype !== 'i32' && index.dtype !== 'u32') {
     throw new TypeError(`[${name}] index: got ${index.dtype}, want i32 or u32`);
   }
@@ -91,6 +93,7 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
 
 /** Rows of weight [V, D] by ids of any shape: [..., D], in f32 however the weight is stored. */
 export function embedding(ids: Tensor, weight: Tensor): Tensor {
+  checkTensors('embedding', { ids, weight });
   if (weight.rank !== 2) throw new RangeError(`[embedding] weight: got ${show(weight.shape)}, want [V, D]`);
   checkIndex('embedding', ids, weight.shape[0]!);
   return rows(weight, ids, 0, [...ids.shape, weight.shape[1]!]).to('f32');

@@ -2,6 +2,7 @@
 import matmulShader from '../../shaders/matmul.wgsl';
 import { kernel } from '../exec/kernel.ts';
 import type { Capabilities } from '../gpu/device.ts';
+import { checkTensors } from '../tensor/check.ts';
 import { type DType, isFloat, promote } from '../tensor/dtype.ts';
 import { op } from '../tensor/op.ts';
 import { broadcastShapes, show } from '../tensor/shape.ts';
@@ -90,7 +91,8 @@ const widest = (a: Tensor, b: Tensor): DType => {
  * a [..., M, K] times b [..., K, N]: [..., M, N], batches broadcast, one dimension as in torch.matmul. Sums in f32; the
  * result has the wider type of both (f32 for integers), or `dtype`.
  */
-export function matmul(a: Tensor, b: Tensor, dtype: DType = widest(a, b)): Tensor {
+export function matmul(a: Tensor, b: Tensor, dtype?: DType): Tensor {
+  checkTensors('matmul', { a, b });
   if (a.rank === 0 || b.rank === 0) throw new RangeError('[matmul] a number has no product of matrices; use mul');
   if (a.rank === 1) return matmul(a.unsqueeze(0), b, dtype).squeeze(b.rank === 1 ? 0 : -2);
   if (b.rank === 1) return matmul(a, b.unsqueeze(-1), dtype).squeeze(-1);
@@ -103,12 +105,13 @@ export function matmul(a: Tensor, b: Tensor, dtype: DType = widest(a, b)): Tenso
   if (b.rank === 2 && a.rank > 2 && k > 0)
     return matmul(a.reshape([-1, k]), b, dtype).reshape([...a.shape.slice(0, -1), n]);
   const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
-  if (k === 0) return full([...batch, m, n], 0, dtype);
+  const result = dtype ?? widest(a, b);
+  if (k === 0) return full([...batch, m, n], 0, result);
   const float = (t: Tensor) => (t.dtype === 'f16' ? t : t.to('f32'));
   let x = float(a).expand([...batch, m, k]);
   let w = float(b).expand([...batch, k, n]);
   if (x.base.scalar !== null) x = x.contiguous();
   if (w.base.scalar !== null) w = w.contiguous();
   if (batches(x, w).length > 2) [x, w] = [x.contiguous(), w.contiguous()];
-  return product([x, w]).to(dtype);
+  return product([x, w]).to(result);
 }

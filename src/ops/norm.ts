@@ -1,6 +1,7 @@
 // Normalisation of rows: layer norm (arXiv:1607.06450), rms norm (arXiv:1910.07467), l2.
 import standardizeShader from '../../shaders/standardize.wgsl';
 import { kernel } from '../exec/kernel.ts';
+import { checkTensors } from '../tensor/check.ts';
 import { op } from '../tensor/op.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkFloat, overRows } from './row.ts';
@@ -33,9 +34,10 @@ const standardize = (name: string, center: boolean) =>
 const center = standardize('layer_norm', true);
 const uncentered = standardize('rms_norm', false);
 
-function checkRow(name: string, x: Tensor, parameters: readonly (Tensor | undefined)[]): void {
+function checkRow(name: string, x: Tensor, parameters: Record<string, Tensor | undefined>): void {
   checkFloat(name, x);
-  for (const t of parameters) {
+  checkTensors(name, {}, parameters);
+  for (const t of Object.values(parameters)) {
     if (t && (t.rank !== 1 || t.shape[0] !== x.shape.at(-1))) {
       throw new RangeError(
         `[${name}] weight, bias: got [${t.shape}], want [${x.shape.at(-1)}] for x [${x.shape.join(', ')}]`,
@@ -46,7 +48,7 @@ function checkRow(name: string, x: Tensor, parameters: readonly (Tensor | undefi
 
 /** Over the last dimension, in f32: (x - mean) / sqrt(variance + eps) weight + bias. */
 export function layer_norm(x: Tensor, weight?: Tensor, bias?: Tensor, eps = 1e-5): Tensor {
-  checkRow('layer_norm', x, [weight, bias]);
+  checkRow('layer_norm', x, { weight, bias });
   let y = center([x.contiguous()], { eps });
   if (weight) y = y.mul(weight);
   if (bias) y = y.add(bias);
@@ -54,7 +56,7 @@ export function layer_norm(x: Tensor, weight?: Tensor, bias?: Tensor, eps = 1e-5
 }
 /** Over the last dimension, in f32: x / sqrt(mean of squares + eps) weight. */
 export function rms_norm(x: Tensor, weight?: Tensor, eps = 1e-6): Tensor {
-  checkRow('rms_norm', x, [weight]);
+  checkRow('rms_norm', x, { weight });
   const y = uncentered([x.contiguous()], { eps });
   return (weight ? y.mul(weight) : y).to(x.dtype);
 }

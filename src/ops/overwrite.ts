@@ -1,4 +1,5 @@
 // Writing in place: caches and running state.
+import { checkTensors } from '../tensor/check.ts';
 import { op } from '../tensor/op.ts';
 import { axis, show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -19,6 +20,7 @@ const write = op(
  * stale. `start` may differ from run to run. For caches and running state; there is no gradient.
  */
 export function overwrite(state: Tensor, value: Tensor, dim: number, start: number | Tensor): Tensor {
+  checkTensors('overwrite', { state, value });
   const d = axis('overwrite', dim, state.rank);
   const fits =
     value.rank === state.rank && value.shape.every((n, i) => (i === d ? n <= state.shape[d]! : n === state.shape[i]));

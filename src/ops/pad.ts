@@ -1,4 +1,5 @@
 // Padding: constants put beside a tensor.
+import { checkList } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { concat } from './concat.ts';
 import { full } from './create.ts';
@@ -8,6 +9,7 @@ import { full } from './create.ts';
  * torch.nn.functional.pad. Negative numbers cut.
  */
 export function pad(x: Tensor, padding: readonly number[], value = 0): Tensor {
+  checkList('pad', 'padding', padding);
   if (padding.length % 2 !== 0 || padding.length > 2 * x.rank) {
     throw new RangeError(
       `[pad] padding: got ${padding.length} numbers, want two for each of at most ${x.rank} dimensions`,

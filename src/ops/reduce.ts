@@ -1,6 +1,7 @@
 // Sums and extremes along dimensions.
 import reduceShader from '../../shaders/reduce.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
+import { checkList } from '../tensor/check.ts';
 import { type DType, isFloat } from '../tensor/dtype.ts';
 import { type Backward, type Op, op } from '../tensor/op.ts';
 import { axis, numel, show } from '../tensor/shape.ts';
@@ -62,8 +63,8 @@ function extreme(name: string, meet: string): (rows: Tensor) => Tensor {
     return last([parts, rows]);
   };
 }
-const maxRows = extreme('max', 'meet_max');
-const minRows = extreme('min', 'meet_min');
+const maxRows = extreme('max', 'maximum');
+const minRows = extreme('min', 'minimum');
 
 export type Dims = number | readonly number[];
 
@@ -76,6 +77,7 @@ function along(
   reduce: (rows: Tensor) => Tensor,
 ): Tensor {
   const list = dims === undefined ? x.shape.map((_, i) => i) : typeof dims === 'number' ? [dims] : dims;
+  checkList(name, 'dim', list);
   const reduced = new Set(list.map((d) => axis(name, d, x.rank)));
   const kept = x.shape.flatMap((_, i) => (reduced.has(i) ? [] : [i]));
   const outer = kept.map((d) => x.shape[d]!);
@@ -106,11 +108,11 @@ export function mean(x: Tensor, dim?: Dims, keepdim = false): Tensor {
   const y = sum(x.to(isFloat(x.dtype) ? x.dtype : 'f32'), dim, keepdim);
   return y.div(x.size / y.size);
 }
-/** Largest element along some dimensions, or of all. NaN is not looked for; integers are exact up to 2^24. */
+/** Largest element along some dimensions, or of all; NaN where there is one. Integers are exact up to 2^24. */
 export function max(x: Tensor, dim?: Dims, keepdim = false): Tensor {
   return along('max', x.to('f32'), dim, keepdim, maxRows).to(x.dtype);
 }
-/** Smallest element along some dimensions, or of all. NaN is not looked for; integers are exact up to 2^24. */
+/** Smallest element along some dimensions, or of all; NaN where there is one. Integers are exact up to 2^24. */
 export function min(x: Tensor, dim?: Dims, keepdim = false): Tensor {
   return along('min', x.to('f32'), dim, keepdim, minRows).to(x.dtype);
 }

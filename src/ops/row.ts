@@ -2,6 +2,7 @@
 import type { Dispatch, kernel } from '../exec/kernel.ts';
 import type { Capabilities } from '../gpu/device.ts';
 import type { Specialisation } from '../gpu/shader.ts';
+import { checkTensors } from '../tensor/check.ts';
 import { isFloat } from '../tensor/dtype.ts';
 import { axis } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -27,6 +28,7 @@ export function overRows(
 }
 
 export function checkFloat(name: string, x: Tensor): void {
+  checkTensors(name, { x });
   if (!isFloat(x.dtype)) throw new TypeError(`[${name}] x: got ${x.dtype}, want f32 or f16; call .to('f32')`);
 }
 

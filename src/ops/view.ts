@@ -1,4 +1,5 @@
 // Views: another shape and layout of the same storage. Nothing moves until a kernel needs the elements in order.
+import { checkList } from '../tensor/check.ts';
 import { type Attrs, type Backward, op } from '../tensor/op.ts';
 import { axis, broadcastShapes, type Layout, numel, type Shape, show, viewAs } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -20,12 +21,10 @@ const reshapeNode = view<{ shape: Shape }>(
 );
 /** The same elements in another shape; one size may be -1. Copies where the layout cannot show it. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkList('reshape', 'shape', shape, -1);
   const known = shape.reduce((n, d) => (d === -1 ? n : n * d), 1);
   const full = shape.map((d) => (d === -1 ? x.size / known : d));
-  const wrong =
-    numel(full) !== x.size ||
-    shape.filter((d) => d === -1).length > 1 ||
-    !full.every((d) => Number.isInteger(d) && d >= 0);
+  const wrong = numel(full) !== x.size || shape.filter((d) => d === -1).length > 1 || !full.every(Number.isInteger);
   if (wrong) throw new RangeError(`[reshape] shape: got ${show(shape)} for ${x.size} elements of ${show(x.shape)}`);
   if (show(full) === show(x.shape)) return x;
   const source = viewAs(x.shape, x.layout, full) ? x : x.contiguous();
@@ -46,6 +45,7 @@ const permuteNode = view<{ order: readonly number[] }>(
 );
 /** Dimensions in another order: dimension i of the result is dimension order[i] of x. */
 export function permute(x: Tensor, order: readonly number[]): Tensor {
+  checkList('permute', 'order', order);
   const dims = order.map((d) => axis('permute', d, x.rank));
   if (new Set(dims).size !== x.rank || dims.length !== x.rank) {
     throw new RangeError(`[permute] order: got [${order.join(', ')}], want each of the ${x.rank} dimensions once`);
@@ -78,6 +78,7 @@ const expandNode = view<{ shape: Shape }>(
 );
 /** Broadcast to a shape: sizes of 1 and missing leading dimensions repeat. */
 export function expand(x: Tensor, shape: Shape): Tensor {
+  checkList('expand', 'shape', shape, 0);
   if (show(shape) === show(x.shape)) return x;
   if (show(broadcastShapes('expand', x.shape, shape)) !== show(shape)) {
     throw new RangeError(`[expand] shape: got ${show(shape)} for ${show(x.shape)}, which does not broadcast to it`);
@@ -127,6 +128,7 @@ export function select(x: Tensor, dim: number, index: number): Tensor {
 /** Parts of `size` along a dimension (the last may be smaller), or of the sizes listed. */
 export function split(x: Tensor, size: number | readonly number[], dim = 0): Tensor[] {
   const total = x.shape[axis('split', dim, x.rank)]!;
+  checkList('split', 'size', typeof size === 'number' ? [size] : size, typeof size === 'number' ? 1 : 0);
   const sizes =
     typeof size === 'number'
       ? Array.from({ length: Math.ceil(total / size) }, (_, i) => Math.min(size, total - i * size))

@@ -8,14 +8,8 @@ export const byteLength = (dtype: DType, n: number) => Math.max(1, Math.ceil(n /
 
 export const isFloat = (dtype: DType) => dtype === 'f32' || dtype === 'f16';
 
-const ORDER: DType[] = ['bool', 'u32', 'i32', 'f16', 'f32'];
+/** All types, the wider ones first. */
+export const DTYPES: readonly DType[] = ['f32', 'f16', 'i32', 'u32', 'bool'];
 
-/** For callers without types. */
-export function checkDType(where: string, dtype: string): void {
-  if (!(ORDER as string[]).includes(dtype)) {
-    throw new TypeError(`[${where}] dtype: got '${dtype}', want f32, f16, i32, u32 or bool`);
-  }
-}
-
-/** The type of a result of two types, as in PyTorch: the wider one of bool < u32 < i32 < f16 < f32. */
-export const promote = (a: DType, b: DType): DType => (ORDER.indexOf(a) > ORDER.indexOf(b) ? a : b);
+/** The type of a result of two types, as in PyTorch: the wider one. */
+export const promote = (a: DType, b: DType): DType => (DTYPES.indexOf(a) < DTYPES.indexOf(b) ? a : b);

@@ -1,6 +1,6 @@
 // What happens around a run: disposal and trimming while it is prepared, writes in place, arguments of every kind.
 import { expect, it } from 'vitest';
-import { compile, defaultDevice, grad, run, scalar, type Tensor, tensor, trim } from '../../src/index.ts';
+import { compile, defaultDevice, grad, run, scalar, setDevice, type Tensor, tensor, trim } from '../../src/index.ts';
 
 const live = async () => {
   const device = await defaultDevice();
@@ -82,7 +82,30 @@ it('compiles for views, numbers as tensors, and pending arguments', async () => 
     [8, 10],
   ]);
   expect(await (await f(scalar(2))).item()).toBe(4);
-  await expect(compile(() => [[x]] as unknown as Tensor[])()).rejects.toThrow('[compile] result: want a tensor');
+});
+
+it('compiles functions that return tensors only, and calls them with all arguments', async () => {
+  const want = 'want a tensor, a list of tensors, or an object of them';
+  const returns = (value: unknown) => compile((_: Tensor) => value as Tensor)(1 as unknown as Tensor);
+  await expect(returns([[tensor(1)]])).rejects.toThrow(`[compile] result: got an array [[a Tensor]], ${want}`);
+  await expect(returns(undefined)).rejects.toThrow(`[compile] result: got nothing, ${want}`);
+  await expect(returns(3)).rejects.toThrow(`[compile] result: got 3, ${want}`);
+  await expect(returns(Promise.resolve(tensor(1)))).rejects.toThrow(`[compile] result: got a Promise, ${want}`);
+  const add = compile((a: Tensor, b: Tensor) => a.add(b)) as (...args: unknown[]) => Promise<Tensor>;
+  await expect(add(tensor(1))).rejects.toThrow('[compile] argument 1: got nothing, want a tensor or a number');
+  await expect(add([1], 2)).rejects.toThrow('[compile] argument 0: got an array [1], want a tensor or a number');
+});
+
+it('keeps its default device where another cannot be had', async () => {
+  const device = await defaultDevice();
+  const sum = tensor([1, 2]).sum().item();
+  await expect(setDevice({ adapter: 'no such adapter' })).rejects.toThrow("want 'no such adapter'");
+  expect(await sum).toBe(3);
+  expect(await defaultDevice()).toBe(device);
+  const want = "want a Device, a GPUDevice or { adapter: 'software' }";
+  await expect(setDevice('software' as never)).rejects.toThrow(`[setDevice] got 'software', ${want}`);
+  await expect(setDevice(undefined as never)).rejects.toThrow(`[setDevice] got nothing, ${want}`);
+  expect(await defaultDevice()).toBe(device);
 });
 
 it('computes once what needs no argument, and keeps working when it is computed elsewhere', async () => {

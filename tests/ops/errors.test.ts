@@ -1,12 +1,55 @@
 // What the common mistakes are answered with. The texts are part of the API.
 import { describe, expect, it } from 'vitest';
-import { concat, full, stack, tensor } from '../../src/index.ts';
+import { arange, concat, full, ones, scalar, stack, tensor, where, zeros } from '../../src/index.ts';
 
 const x = tensor(new Float32Array(24), [2, 3, 4]);
 const ids = tensor([0, 5], { dtype: 'i32' });
 const image = tensor(new Float32Array(75), [1, 3, 5, 5]);
 
+/** What somebody without types may give. */
+// biome-ignore lint/suspicious/noExplicitAny: mistakes have no types
+const any = (value?: unknown) => value as any;
+
 const MISTAKES: Record<string, () => unknown> = {
+  'a list as an operand': () => x.add(any([1, 2])),
+  'a text as an operand': () => x.mul(any('2')),
+  'no operand': () => x.sub(any()),
+  'a list in front': () => where(tensor([true]), any([1]), 0),
+  'a condition that is a boolean': () => where(any(true), x, 0),
+  'a number to multiply matrices by': () => x.matmul(any(3)),
+  'a row to multiply by': () => x.matmul(any([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]])),
+  'a size of the row as in torch': () => x.layer_norm(any([4])),
+  'keys that are no tensor': () => x.scaled_dot_product_attention(any(new Float32Array(4)), x),
+  'ids that are a list': () => tensor([[1], [2]]).index_select(0, any([1])),
+  'a value to write that is a number': () => x.overwrite(any(1), 0, 0),
+  'tensors one by one': () => concat(any(x), any(x)),
+  'a list of lists': () => stack([x, any([1])]),
+  'values that are an object': () => tensor(any({ a: 1 })),
+  'values that are a text': () => tensor(any([[1, '2']])),
+  'no values': () => tensor(any()),
+  'values of 64 bits': () => tensor(any(Float64Array.of(1))),
+  'a size for a shape': () => tensor([1, 2], any(2)),
+  'a type for a shape': () => tensor([1, 2], any('f16')),
+  'a type for options': () => zeros([2], any('f16')),
+  'a negative size': () => zeros([2, -1]),
+  'half a size': () => ones([1.5]),
+  'a size that is not a number': () => full([Number.NaN], 1),
+  'sizes one by one': () => zeros(any(2), any(3)),
+  'sizes that are an object': () => full(any({}), 1),
+  'no value to fill with': () => full([2], any()),
+  'a number that is a text': () => scalar(any('1')),
+  'fewer than no indices': () => arange(-1),
+  'half an index': () => arange(any('2')),
+  'indices of a type': () => arange(2, any('u32')),
+  'an expansion by a text': () => x.expand(any('2')),
+  'an expansion to less than nothing': () => x.expand([-1, 3, 4]),
+  'a reshape one by one': () => x.reshape(any(4)),
+  'a reshape to a text': () => x.reshape(any(['2', 12])),
+  'a permutation one by one': () => x.permute(any(2)),
+  'a dimension that is a text': () => x.sum(any('1')),
+  'parts of no size': () => x.split(0),
+  'padding by one number': () => x.pad(any(1)),
+  'a stride of nothing': () => image.conv2d(image, undefined, { stride: 0 }),
   'data of another size than the shape': () => tensor([1, 2, 3], [2, 2]),
   'ragged rows': () => tensor([[1, 2], [3]]),
   'rows whose sizes add up': () => tensor([[1, 2], [3], [4, 5, 6]]),
@@ -69,10 +112,49 @@ describe('the answer to', () => {
     });
     expect(`\n${answers.join('\n')}\n`).toMatchInlineSnapshot(`
       "
+      a list as an operand: [add] other: got an array [1, 2], want a tensor or a number: tensor([1, 2])
+      a text as an operand: [mul] other: got '2', want a tensor or a number
+      no operand: [sub] other: got nothing, want a tensor or a number
+      a list in front: [where] a: got an array [1], want a tensor or a number: tensor([1])
+      a condition that is a boolean: [where] condition: got true, want a tensor
+      a number to multiply matrices by: [matmul] b: got 3, want a tensor
+      a row to multiply by: [matmul] b: got an array [[1, 2, 3, 4, 5, 6, 7, 8, ...]], want a tensor: tensor([[1, 2, 3, 4, 5, 6, 7, 8, ...]])
+      a size of the row as in torch: [layer_norm] weight: got an array [4], want a tensor: tensor([4])
+      keys that are no tensor: [scaled_dot_product_attention] k: got a Float32Array, want a tensor
+      ids that are a list: [index_select] index: got an array [1], want a tensor: tensor([1])
+      a value to write that is a number: [overwrite] value: got 1, want a tensor
+      tensors one by one: [concat] tensors: got a Tensor, want an array of tensors
+      a list of lists: [stack] tensors[1]: got an array [1], want a tensor: tensor([1])
+      values that are an object: [tensor] data: got an object, want numbers or booleans: one, nested arrays or a typed array
+      values that are a text: [tensor] data: got '2' among the values, want numbers or booleans: one, nested arrays or a typed array
+      no values: [tensor] data: got nothing, want numbers or booleans: one, nested arrays or a typed array
+      values of 64 bits: [tensor] data: got a Float64Array, and float64 is not a dtype here; want Float32Array.from(values)
+      a size for a shape: [tensor] shape: got 2, want an array of whole numbers from 0 on: [2, ...]
+      a type for a shape: [tensor] shape: got 'f16', want an array of whole numbers from 0 on
+      a type for options: [zeros] options: got 'f16', want an object, as in { dtype: 'f32' }
+      a negative size: [zeros] shape: got [2, -1], want whole numbers from 0 on
+      half a size: [ones] shape: got [1.5], want whole numbers from 0 on
+      a size that is not a number: [full] shape: got [NaN], want whole numbers from 0 on
+      sizes one by one: [zeros] shape: got 2, want an array of whole numbers from 0 on: [2, ...]
+      sizes that are an object: [full] shape: got an object, want an array of whole numbers from 0 on
+      no value to fill with: [full] value: got nothing, want a number
+      a number that is a text: [scalar] value: got '1', want a number
+      fewer than no indices: [arange] n: got -1, want a whole number from 0 on
+      half an index: [arange] n: got '2', want a whole number from 0 on
+      indices of a type: [arange] dtype: got 'u32', want i32 or f32
+      an expansion by a text: [expand] shape: got '2', want an array of whole numbers from 0 on
+      an expansion to less than nothing: [expand] shape: got [-1, 3, 4], want whole numbers from 0 on
+      a reshape one by one: [reshape] shape: got 4, want an array of whole numbers from -1 on: [4, ...]
+      a reshape to a text: [reshape] shape: got ['2', 12], want whole numbers from -1 on
+      a permutation one by one: [permute] order: got 2, want an array of whole numbers: [2, ...]
+      a dimension that is a text: [sum] dim: got '1', want an array of whole numbers
+      parts of no size: [split] size: got [0], want whole numbers from 1 on
+      padding by one number: [pad] padding: got 1, want an array of whole numbers: [1, ...]
+      a stride of nothing: [conv2d] stride: got [0, 0], want whole numbers from 1 on
       data of another size than the shape: [tensor] data: got 3 values, want 4 for the shape [2, 2]
       ragged rows: [tensor] data: got ragged arrays, [2] beside [1], want equal shapes
       rows whose sizes add up: [tensor] data: got ragged arrays, [2] beside [1], want equal shapes
-      bytes of no type: [tensor] data: got Uint8Array, which may mean several types; give one, as in { dtype: 'bool' }
+      bytes of no type: [tensor] data: got a Uint8Array, which may mean several types; give one, as in { dtype: 'bool' }
       an integer of more than 32 bits: [tensor] data: got 2147483648, want 32-bit integers
       the name of a type elsewhere: [to] dtype: got 'float32', want f32, f16, i32, u32 or bool
       such a name for new values: [tensor] dtype: got 'int64', want f32, f16, i32, u32 or bool
@@ -82,7 +164,7 @@ describe('the answer to', () => {
       a dimension that is no integer: [softmax] dim: got 0.5, want -3..2
       a dimension of a number: [sum] dim: got 0, want a tensor with dimensions
       a reshape to another size: [reshape] shape: got [5, -1] for 24 elements of [2, 3, 4]
-      sizes below zero: [reshape] shape: got [-2, -3] for 6 elements of [6]
+      sizes below zero: [reshape] shape: got [-2, -3], want whole numbers from -1 on
       two sizes to be found: [reshape] shape: got [-1, -1] for 24 elements of [2, 3, 4]
       a permutation that forgets one: [permute] order: got [0, 1], want each of the 3 dimensions once
       an expansion of a size that is not 1: [expand] shapes do not broadcast: got [2, 3, 4] and [2, 6, 4]

@@ -43,10 +43,19 @@ testOp('mean', {
   layouts: ['plain'],
   grad: [[3, 5]],
 });
+const gappy = (u: number) => (u < 0.05 ? Number.NaN : 4 * u - 2);
 for (const [name, reference] of [
   ['max', ref.max],
   ['min', ref.min],
 ] as const) {
+  testOp(`${name} where some are NaN`, {
+    op: (x) => x[name](-1),
+    reference: (x) => reference(x, [-1]),
+    inputs: [[[13, 9]], [[3, 1]], [[2, 4099]]],
+    fill: gappy,
+    tolerance: EXACT,
+    layouts: ['plain', 'permuted'],
+  });
   testOp(name, {
     op: (x) => x[name](-1),
     reference: (x) => reference(x, [-1]),
@@ -70,6 +79,30 @@ testOp('argmax', {
   inputs: [[[5, 7]], [[1, 1]], [[13, 129]]],
   tolerance: EXACT,
   result: 'i32',
+});
+for (const [name, reference] of [
+  ['argmax', ref.argmax],
+  ['argmin', ref.argmin],
+] as const) {
+  testOp(`${name} where some are NaN`, {
+    op: (x) => x[name](-1),
+    reference: (x) => reference(x, -1),
+    inputs: [[[13, 9]], [[3, 1]]],
+    fill: gappy,
+    tolerance: EXACT,
+    result: 'i32',
+    layouts: ['plain', 'permuted'],
+  });
+}
+testOp('argmin of a dimension, first of equals', {
+  op: (x) => x.argmin(0),
+  reference: (x) => ref.argmin(x, 0),
+  inputs: [[[7, 5]]],
+  fill: below(3),
+  tolerance: EXACT,
+  dtypes: ['f32', 'u32'],
+  result: 'i32',
+  layouts: ['plain'],
 });
 testOp('argmax of a dimension, first of equals', {
   op: (x) => x.argmax(1, true),

@@ -1,0 +1,53 @@
+// What callers give, checked: a wrong argument is named, with what it is and what would do.
+import { DTYPES, type DType } from './dtype.ts';
+import { Tensor } from './tensor.ts';
+
+const brief = (value: unknown): string => {
+  if (Array.isArray(value)) return `[${value.slice(0, 8).map(brief).join(', ')}${value.length > 8 ? ', ...' : ''}]`;
+  if (typeof value === 'string') return `'${value}'`;
+  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value !== 'object' || value === null) return String(value);
+  const name = value.constructor?.name ?? 'Object';
+  return `${/^[AEIO]/.test(name) ? 'an' : 'a'} ${name === 'Object' ? 'object' : name}`;
+};
+
+/** A value in the words of an error: 'text', an array [1, 2], a Map. */
+export const describe = (value: unknown): string =>
+  value === undefined ? 'nothing' : Array.isArray(value) ? `an array ${brief(value)}` : brief(value);
+
+/** Arguments that must be tensors, by name; `optional` ones if they are given. `also`: what else would do. */
+export function checkTensors(where: string, needed: Arguments, optional: Arguments = {}, also = ''): void {
+  const given = Object.entries(optional).filter(([, value]) => value !== undefined);
+  for (const [name, value] of [...Object.entries(needed), ...given]) {
+    if (value instanceof Tensor) continue;
+    const how = Array.isArray(value) ? `: tensor(${brief(value)})` : '';
+    throw new TypeError(`[${where}] ${name}: got ${describe(value)}, want a tensor${also}${how}`);
+  }
+}
+type Arguments = Record<string, unknown>;
+
+/** A shape, an order, sizes: an array of whole numbers, none below `least`. */
+export function checkList(where: string, name: string, list: unknown, least = Number.NEGATIVE_INFINITY): void {
+  const what = `whole numbers${least === Number.NEGATIVE_INFINITY ? '' : ` from ${least} on`}`;
+  if (!Array.isArray(list)) {
+    const how = typeof list === 'number' ? `: [${list}, ...]` : '';
+    throw new TypeError(`[${where}] ${name}: got ${describe(list)}, want an array of ${what}${how}`);
+  }
+  if (list.some((d) => !Number.isInteger(d) || d < least)) {
+    throw new RangeError(`[${where}] ${name}: got ${brief(list)}, want ${what}`);
+  }
+}
+
+export function checkNumber(where: string, name: string, value: unknown): void {
+  if (typeof value !== 'number' && typeof value !== 'boolean') {
+    throw new TypeError(`[${where}] ${name}: got ${describe(value)}, want a number`);
+  }
+}
+
+export function checkDType(where: string, dtype: unknown, known: readonly DType[] = DTYPES): void {
+  if (!(known as unknown[]).includes(dtype)) {
+    const names = `${known.slice(0, -1).join(', ')} or ${known.at(-1)}`;
+    throw new TypeError(`[${where}] dtype: got ${describe(dtype)}, want ${names}`);
+  }
+}
