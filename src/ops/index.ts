@@ -2,7 +2,7 @@
 import { Tensor } from '../tensor/tensor.ts';
 import * as methods from './methods.ts';
 
-export { concat, stack } from './concat.ts';
+export { concat, concat as cat, stack } from './concat.ts';
 export { full, type Nested, ones, scalar, tensor, zeros } from './create.ts';
 export { arange } from './elementwise-family.ts';
 export * from './methods.ts';

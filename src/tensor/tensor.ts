@@ -32,6 +32,8 @@ type Node = {
   scalar?: number;
 };
 
+const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');
+
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: ops/index.ts attaches every op as a method; see fluent.ts
 export class Tensor {
   readonly shape: Shape;
@@ -122,6 +124,15 @@ export class Tensor {
   toString(): string {
     const what = this.op?.name ?? (this.storage ? 'computed' : 'data');
     return `${what} ${this.dtype} ${show(this.shape)}`;
+  }
+  /** What consoles show: one line with type, shape, where it is, and its values if they are few and on the host. */
+  [INSPECT](): string {
+    const { op, storage, host, scalar } = this.base;
+    const known = scalar === null ? host : [scalar];
+    let where = known ? 'on the host' : op ? `of ${op.name}, not computed yet` : 'without values yet';
+    if (storage) where = storage.disposed ? 'disposed' : 'on the device';
+    const values = known && this.base === this && this.size <= 16 ? `: ${known.join(', ')}` : '';
+    return `Tensor ${this.dtype} ${show(this.shape)} ${where}${values}`;
   }
 }
 export interface Tensor extends Fluent {}

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import * as tessera from '../../src/index.ts';
 import { full, ones, scalar, Tensor, tensor, zeros } from '../../src/index.ts';
@@ -17,12 +18,15 @@ describe('tensor', () => {
     expect(await tensor(5).item()).toBe(5);
     expect(await tensor([]).data()).toEqual(new Float32Array(0));
     expect(tensor([[], []]).shape).toEqual([2, 0]);
+    expect(await tensor([true, 2]).data()).toEqual(Float32Array.of(1, 2));
     expect(await tensor([[true, false]]).tolist()).toEqual([[true, false]]);
   });
   it('takes typed arrays, with a shape or flat', async () => {
     expect(tensor(new Int32Array(6), [2, 3]).dtype).toBe('i32');
     expect(tensor(new Uint32Array(2)).dtype).toBe('u32');
     expect(tensor(BigInt64Array.of(3n, -2n)).dtype).toBe('i32');
+    expect(await tensor(BigUint64Array.of(3n)).data()).toEqual(Int32Array.of(3));
+    expect(await tensor(Float64Array.of(0.1), { dtype: 'f32' }).data()).toEqual(Float32Array.of(0.1));
     expect(tensor(new Float32Array(3)).shape).toEqual([3]);
     expect(await tensor(Float32Array.of(1.5, -2), { dtype: 'i32' }).data()).toEqual(Int32Array.of(1, -2));
     expect(await tensor(Uint8Array.of(0, 3), { dtype: 'bool' }).data()).toEqual(Uint8Array.of(0, 1));
@@ -95,13 +99,25 @@ describe('full, zeros, ones, scalar', () => {
   });
 });
 
+it('a console shows one line of a tensor', async () => {
+  const x = tensor([[1, 2.5]]);
+  expect(inspect(x)).toBe('Tensor f32 [1, 2] on the host: 1, 2.5');
+  expect(inspect([x.transpose(0, 1)])).toBe('[ Tensor f32 [2, 1] on the host ]');
+  expect(inspect(scalar(3, 'i32'))).toBe('Tensor i32 [] on the host: 3');
+  expect(inspect(zeros([17]))).toBe('Tensor f32 [17] on the host');
+  expect(inspect(x.add(1).reshape([2]))).toBe('Tensor f32 [2] of add, not computed yet');
+  expect(inspect(await x.realize())).toBe('Tensor f32 [1, 2] on the device');
+  x.dispose();
+  expect(inspect(x)).toBe('Tensor f32 [1, 2] disposed');
+});
+
 describe('methods', () => {
   it('are the ops of tensors, not what takes lists or makes tensors', () => {
     const has = (name: string) => name in Tensor.prototype;
     expect(
       ['add', 'where', 'softmax', 'pad', 'overwrite', 'reshape', 'zeros_like'].filter((name) => !has(name)),
     ).toEqual([]);
-    const functions = ['concat', 'stack', 'arange', 'tensor', 'full', 'zeros', 'ones', 'scalar'];
+    const functions = ['concat', 'cat', 'stack', 'arange', 'tensor', 'full', 'zeros', 'ones', 'scalar'];
     expect(functions.filter((name) => !(name in tessera))).toEqual([]);
     expect([...functions, 'unslice', 'from_bits', 'FLOAT_FORMATS', 'MASKED'].filter(has)).toEqual([]);
     expect(['unslice', 'from_bits', 'FLOAT_FORMATS', 'MASKED'].filter((name) => name in tessera)).toEqual([]);

@@ -173,6 +173,13 @@ describe('numbers as operands', () => {
   });
 });
 
+it('booleans as operands are 0 and 1, and keep the type', async () => {
+  expect(await tensor([1, 2], { dtype: 'i32' }).add(true).data()).toEqual(Int32Array.of(2, 3));
+  expect(await tensor([0.5]).mul(true).data()).toEqual(Float32Array.of(0.5));
+  expect(await tensor([true, false]).eq(false).tolist()).toEqual([false, true]);
+  expect(await tensor([true, false]).where(false, true).tolist()).toEqual([false, true]);
+});
+
 describe('booleans', () => {
   const t = () => tensor([true, true, false]);
   it('are numbers in arithmetic, fused or stored', async () => {
