@@ -51,6 +51,7 @@ fn rsqrt(x: V) -> V { return V(1.0) / sqrt(x); }
 // transcendental: shaders/lib/math.wgsl
 fn exp_(x: V) -> V { return exp(x); }
 fn log_(x: V) -> V { return log(x); }
+fn pow_(a: V, b: V) -> V { return pow(a, b); }
 fn sin_(x: V) -> V { return sin(x); }
 fn cos_(x: V) -> V { return cos(x); }
 fn tanh_(x: V) -> V { return tanh(x); }

@@ -45,6 +45,8 @@ export const BINARY: Record<string, Binary> = {
   sub: [(a, b) => a.sub(b), (a, b) => a - b, ROUNDED],
 };
 export const DIV: Binary = [(a, b) => a.div(b), (a, b) => a / b, DIVIDED];
+/** Of a base from 1 on, whose own rounding the exponent multiplies. */
+export const POW: Binary = [(a, b) => a.square().add(1).pow(b), (a, b) => (a * a + 1) ** b, ulp(6)];
 
 type Comparison = [op: (a: Tensor, b: Tensor) => Tensor, f: (a: number, b: number) => boolean];
 export const COMPARE: Record<string, Comparison> = {

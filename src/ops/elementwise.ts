@@ -156,6 +156,23 @@ export const rsqrt = unary('rsqrt', 'rsqrt', {
 
 export const exp = unary('exp', 'exp_', { saves: ['y'], backward: [(dy, { y }) => mul(dy, y)] });
 export const log = unary('log', 'log_', { saves: [0], backward: [(dy, { x }) => div(dy, x[0]!)] });
+const power = binary(
+  'pow',
+  'pow_',
+  {
+    saves: [0, 1, 'y'],
+    backward: [
+      // n x^(n - 1), 0 where n is; y log x, 0 where x is and n is not below
+      (dy, { x }) => where(eq(x[1]!, 0), 0, mul(dy, mul(x[1]!, pow(x[0]!, sub(x[1]!, 1))))),
+      (dy, { x, y }) => mul(dy, where(mul(eq(x[0]!, 0), ge(x[1]!, 0)), 0, mul(y, log(x[0]!)))),
+    ],
+  },
+  true,
+);
+/** x to a power, as torch.pow of floats: NaN for x < 0 unless the exponent is whole, 1 for exponent 0. Integers become f32. */
+export const pow = (x: Operand, exponent: Operand): Tensor =>
+  exponent === 2 && x instanceof Tensor ? square(x) : power(x, exponent);
+
 export const sin = unary('sin', 'sin_', { saves: [0], backward: [(dy, { x }) => mul(dy, cos(x[0]!))] });
 export const cos = unary('cos', 'cos_', { saves: [0], backward: [(dy, { x }) => neg(mul(dy, sin(x[0]!)))] });
 export const tanh = unary('tanh', 'tanh_', {

@@ -1,5 +1,5 @@
 // Elementwise ops in the conformance table.
-import { ARITHMETIC, BINARY, type Binary, CHOICES, COMPARE, DIV, MATH, type Unary } from '../elementwise.ts';
+import { ARITHMETIC, BINARY, type Binary, CHOICES, COMPARE, DIV, MATH, POW, type Unary } from '../elementwise.ts';
 import * as ref from '../reference.ts';
 import { below, EXACT, type Fill, type Input, nonzero, within } from '../samples.ts';
 import { type Case, type Spec, shapes, table } from './case.ts';
@@ -77,6 +77,7 @@ export const elementwise = (isFull: boolean): Case[] => [
     ...each(OF_INTEGERS, (op) => binary(op, 'i32', 'u32')),
     sub: binary(sub!, 'i32'),
     div: binary(DIV),
+    pow: binary(POW),
   }),
   ...table('exp, sin, gelu, ...', isFull, each(MATH, unary), 1),
   ...table('exp, sin, gelu, ...', isFull, {

@@ -4,7 +4,7 @@ import elementwise from '../../shaders/elementwise.wgsl';
 import { kernel } from '../../src/exec/kernel.ts';
 import { arange, grad, ones_like, tensor, zeros_like } from '../../src/index.ts';
 import { op } from '../../src/tensor/op.ts';
-import { ARITHMETIC, BINARY, type Binary, CHOICES, COMPARE, DIV, MATH } from '../elementwise.ts';
+import { ARITHMETIC, BINARY, type Binary, CHOICES, COMPARE, DIV, MATH, POW } from '../elementwise.ts';
 import * as ref from '../reference.ts';
 import { below, EXACT, type Input, ROUNDED, testOp } from './harness.ts';
 
@@ -22,7 +22,7 @@ for (const [name, [op, f, tolerance, fill]] of Object.entries({ ...ARITHMETIC, .
   });
 }
 
-for (const [name, [op, f, tolerance]] of Object.entries({ ...BINARY, div: DIV })) {
+for (const [name, [op, f, tolerance]] of Object.entries({ ...BINARY, div: DIV, pow: POW })) {
   testOp(name, {
     op,
     reference: ref.map(f),
@@ -228,6 +228,23 @@ describe('special values', () => {
   it('give NaN where there is no result', async () => {
     expect(await tensor([-1, -1]).sqrt().data()).toEqual(Float32Array.of(Number.NaN, Number.NaN));
     expect(await tensor([-1, 0]).log().data()).toEqual(Float32Array.of(Number.NaN, Number.NEGATIVE_INFINITY));
+  });
+});
+
+describe('gradients of powers', () => {
+  it('at 0 are what PyTorch has', async () => {
+    const [x, n] = [tensor([0, 0, 0, -2, 3]), tensor([0, 1, 2, 3, -1])];
+    const [dx, dn] = grad(x.pow(n).sum(), [x, n]);
+    expect(await dx!.data()).toEqual(Float32Array.of(0, 1, 0, 12, -1 / 9));
+    const slopes = await dn!.data();
+    expect([...slopes.slice(0, 4)]).toEqual([0, 0, 0, Number.NaN]);
+    expect(slopes[4]).toBeCloseTo(Math.log(3) / 3, 6);
+  });
+  it('with a number for the exponent', async () => {
+    const x = tensor([0.25, 4]);
+    expect(await grad(x.pow(2).sum(), [x])[0]!.data()).toEqual(Float32Array.of(0.5, 8));
+    expect(await grad(x.pow(-0.5).sum(), [x])[0]!.data()).toEqual(Float32Array.of(-4, -1 / 16));
+    expect(await tensor([3], { dtype: 'i32' }).pow(3).data()).toEqual(Float32Array.of(27));
   });
 });
 

@@ -1,6 +1,6 @@
 // The functions of shaders/lib/math.wgsl against float64: the error in ulp over all exponents, symmetry, special values.
 import { describe, expect, it } from 'vitest';
-import { tensor } from '../../src/index.ts';
+import { pow, tensor } from '../../src/index.ts';
 import { MATH } from '../elementwise.ts';
 import { random } from './harness.ts';
 
@@ -134,5 +134,54 @@ describe.each(Object.entries(cases))('%s', (name, c) => {
     const sign = symmetry === 'odd' ? -1 : 1;
     const broken = [...x.subarray(0, half)].filter((_, i) => !Object.is(y[half + i], sign * y[i]!));
     expect(broken).toEqual([]);
+  });
+});
+
+describe('pow', () => {
+  const bits = new DataView(new ArrayBuffer(4));
+  const anyFloat = (next: () => number) => {
+    bits.setUint32(0, next() * 2 ** 32);
+    return bits.getFloat32(0);
+  };
+  /** Exponents that keep x^y within f32. */
+  const exponent = (x: number, next: () => number) => (127 * (2 * next() - 1)) / Math.max(1e-3, Math.abs(Math.log2(x)));
+  const PAIRS: Record<string, (next: () => number) => [number, number]> = {
+    'of every exponent': (next) => {
+      const x = 2 ** (254 * next() - 126);
+      return [x, exponent(x, next)];
+    },
+    'near 1': (next) => {
+      const x = Math.fround(1 + (2 * next() - 1) * 2 ** (-22 * next() - 1));
+      return [x, exponent(x, next)];
+    },
+    'of usual size': (next) => [100 * next(), 10 * next() - 5],
+    'of whole exponents': (next) => [20 * next() - 10, Math.floor(40 * next() - 20)],
+    'of any bits': (next) => [anyFloat(next), anyFloat(next)],
+  };
+  it.each(Object.entries(PAIRS))('%s is within 2 ulp', async (_, pair) => {
+    const next = random(1);
+    const pairs = Array.from({ length: 50_000 }, () => pair(next).map(Math.fround) as [number, number]);
+    const isNormal = (v: number) => !(Math.abs(v) < NORMAL);
+    const kept = pairs.filter(([x, y]) => isNormal(x) && isNormal(y));
+    const [x, y] = [0, 1].map((k) => tensor(Float32Array.from(kept, (p) => p[k]!)));
+    const got = await pow(x!, y!).data();
+    let worst = { error: 0, text: '' };
+    for (const [i, [a, b]] of kept.entries()) {
+      const want = a ** b;
+      const e = Object.is(got[i], Math.fround(want)) ? 0 : error(got[i]!, want);
+      if (e > worst.error) worst = { error: e, text: `${a}^${b} is ${got[i]}, want ${want}` };
+    }
+    expect(worst.error, worst.text).toBeLessThanOrEqual(2);
+  });
+
+  it('has the special values of C', async () => {
+    const values = [0, 1, 2, 0.5, 3, 2.5, 8388607, 16777216, 1e30, inf].flatMap((v) => [v, -v]).map(Math.fround);
+    const pairs = [...values, nan].flatMap((x) => [...values, nan].map((y) => [x, y] as const));
+    // where ECMAScript has NaN: 1 to any power, -1 to an infinite one
+    const want = pairs.map(([x, y]) => (x === 1 || (x === -1 && Math.abs(y) === inf) ? 1 : x ** y));
+    const [x, y] = [0, 1].map((k) => tensor(Float32Array.from(pairs, (p) => p[k]!)));
+    const got = await pow(x!, y!).data();
+    const wrong = pairs.filter((_, i) => !Object.is(got[i], Math.fround(want[i]!)) && !(error(got[i]!, want[i]!) <= 2));
+    expect(wrong).toEqual([]);
   });
 });
