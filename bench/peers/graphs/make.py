@@ -1,0 +1,208 @@
+"""Makes the ONNX graphs that onnxruntime runs: one for each line of ../../cases.json, as exporters write them.
+
+    python -m venv venv && venv/bin/pip install onnx==1.23.2 && venv/bin/python make.py
+
+Weights that a model would hold fixed (convolutions, CLIP) are initialisers whose data is given when the session is made,
+under the location 'NAME'; everything else is an input. So the files stay small.
+"""
+import json
+import pathlib
+
+from onnx import TensorProto, helper, save
+
+HERE = pathlib.Path(__file__).parent
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+
+
+class Graph:
+    def __init__(self):
+        self.nodes, self.inputs, self.initialisers, self.count = [], [], [], 0
+
+    def input(self, name, shape, kind=FLOAT):
+        self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def weight(self, name, shape):
+        """An initialiser whose data comes from outside."""
+        t = TensorProto(name=name, data_type=FLOAT, dims=shape, data_location=TensorProto.EXTERNAL)
+        t.external_data.add(key="location", value=name)
+        self.initialisers.append(t)
+        return name
+
+    def constant(self, values, kind=INT64, shape=None):
+        self.count += 1
+        name = f"c{self.count}"
+        shape = [len(values)] if shape is None else shape
+        self.initialisers.append(helper.make_tensor(name, kind, shape, values))
+        return name
+
+    def __call__(self, op, *inputs, output=None, domain="", **attributes):
+        self.count += 1
+        output = output or f"v{self.count}"
+        self.nodes.append(helper.make_node(op, list(inputs), [output], domain=domain, **attributes))
+        return output
+
+    def save(self, name, shape, kind=FLOAT):
+        y = helper.make_tensor_value_info("y", kind, shape)
+        graph = helper.make_graph(self.nodes, name, self.inputs, [y], self.initialisers)
+        opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+        save(helper.make_model(graph, opset_imports=opsets, ir_version=10), HERE / f"{name}.onnx")
+
+
+def matmul(g, M, K, N):
+    g("MatMul", g.input("x0", [M, K]), g.input("x1", [K, N]), output="y")
+    return [M, N]
+
+
+def linear(g, M, K, N):
+    g("Gemm", g.input("x0", [M, K]), g.input("x1", [N, K]), g.input("x2", [N]), transB=1, output="y")
+    return [M, N]
+
+
+def conv(k):
+    def make(g, B, C, H, W, O):
+        x, w = g.input("x0", [B, C, H, W]), g.weight("x1", [O, C, k, k])
+        g("Conv", x, w, kernel_shape=[k, k], pads=[k // 2] * 4, output="y")
+        return [B, O, H, W]
+
+    return make
+
+
+def attention(g, H, L, D):
+    """As torch exports it: the scale on both factors."""
+    q, k, v = (g.input(f"x{i}", [1, H, L, D]) for i in range(3))
+    scale = g.constant([D**-0.25], FLOAT, [])
+    scores = g("MatMul", g("Mul", q, scale), g("Mul", g("Transpose", k, perm=[0, 1, 3, 2]), scale))
+    g("MatMul", g("Softmax", scores, axis=-1), v, output="y")
+    return [1, H, L, D]
+
+
+def attention_fused(g, H, L, D):
+    """The operator of onnxruntime's own, as its model optimizer writes it: [B, L, H D] in and out."""
+    q, k, v = (g.input(f"x{i}", [1, L, H * D]) for i in range(3))
+    g("MultiHeadAttention", q, k, v, domain="com.microsoft", num_heads=H, output="y")
+    return [1, L, H * D]
+
+
+def softmax(g, R, C):
+    g("Softmax", g.input("x0", [R, C]), axis=-1, output="y")
+    return [R, C]
+
+
+def layer_norm(g, R, C):
+    g("LayerNormalization", g.input("x0", [R, C]), g.input("x1", [C]), g.input("x2", [C]), epsilon=1e-5, output="y")
+    return [R, C]
+
+
+def rms_norm(g, R, C):
+    """onnxruntime's own operator, which its model builder writes for LLaMA."""
+    g("SimplifiedLayerNormalization", g.input("x0", [R, C]), g.input("x1", [C]), epsilon=1e-5, axis=-1, output="y")
+    return [R, C]
+
+
+def chain(g, R, C):
+    x, a, b, c = g.input("x0", [R, C]), g.input("x1", [C]), g.input("x2", [C]), g.input("x3", [R, C])
+    g("Mul", g("Gelu", g("Add", g("Mul", x, a), b)), c, output="y")
+    return [R, C]
+
+
+def sum_last(g, R, C):
+    g("ReduceSum", g.input("x0", [R, C]), g.constant([-1]), keepdims=0, output="y")
+    return [R]
+
+
+def sum_all(g, R, C):
+    g("ReduceSum", g.input("x0", [R, C]), g.constant([0, 1]), keepdims=0, output="y")
+    return []
+
+
+def transpose(g, R, C):
+    g("Transpose", g.input("x0", [R, C]), perm=[1, 0], output="y")
+    return [C, R]
+
+
+def heads(g, L, H, D):
+    g("Transpose", g.input("x0", [L, H, D]), perm=[1, 0, 2], output="y")
+    return [H, L, D]
+
+
+def embedding(g, V, D, N):
+    g("Gather", g.input("x0", [V, D]), g.input("x1", [N], TensorProto.INT32), axis=0, output="y")
+    return [N, D]
+
+
+def norm(g, x, name, D):
+    w, b = g.weight(f"{name}.weight", [D]), g.weight(f"{name}.bias", [D])
+    return g("LayerNormalization", x, w, b, epsilon=1e-5, axis=-1)
+
+
+def dense(g, x, name, K, N, bias=True):
+    """x W, with W [K, N]: exporters transpose the weights of linear layers. Their data is given transposed."""
+    y = g("MatMul", x, g.weight(f"{name}.weight", [K, N]))
+    return g("Add", y, g.weight(f"{name}.bias", [N])) if bias else y
+
+
+def encoder(g, x, prefix, L, D, H, causal):
+    mask = g.constant([-1e9 if j > i else 0.0 for i in range(L) for j in range(L)], FLOAT, [1, 1, L, L]) if causal else ""
+    for i in range(12):
+        layer = f"{prefix}.encoder.layers.{i}"
+        n = norm(g, x, f"{layer}.layer_norm1", D)
+        q, k, v = (dense(g, n, f"{layer}.self_attn.{p}_proj", D, D) for p in "qkv")
+        a = g("MultiHeadAttention", q, k, v, "", "", mask, domain="com.microsoft", num_heads=H)
+        x = g("Add", x, dense(g, a, f"{layer}.self_attn.out_proj", D, D))
+        h = dense(g, norm(g, x, f"{layer}.layer_norm2", D), f"{layer}.mlp.fc1", D, 4 * D)
+        h = g("QuickGelu", h, domain="com.microsoft", alpha=1.702)
+        x = g("Add", x, dense(g, h, f"{layer}.mlp.fc2", 4 * D, D))
+    return x
+
+
+def clip_text(g, B):
+    ids = g.input("x0", [B, 77], TensorProto.INT32)
+    at = "text_model"
+    x = g("Gather", g.weight(f"{at}.embeddings.token_embedding.weight", [49408, 512]), ids, axis=0)
+    x = g("Add", x, g.weight(f"{at}.embeddings.position_embedding.weight", [77, 512]))
+    x = norm(g, encoder(g, x, at, 77, 512, 8, True), f"{at}.final_layer_norm", 512)
+    end = g("ArgMax", g("Cast", ids, to=FLOAT), axis=-1, keepdims=0)
+    rows = g("Add", g("Cast", end, to=TensorProto.INT32), g.constant([77 * b for b in range(B)], TensorProto.INT32))
+    x = g("Gather", g("Reshape", x, g.constant([B * 77, 512])), rows, axis=0)
+    g("MatMul", x, g.weight("text_projection.weight", [512, 512]), output="y")
+    return [B, 512]
+
+
+def clip_image(g, B):
+    at = "vision_model"
+    pixels = g.input("x0", [B, 3, 224, 224])
+    patches = g.weight(f"{at}.embeddings.patch_embedding.weight", [768, 3, 32, 32])
+    x = g("Conv", pixels, patches, kernel_shape=[32, 32], strides=[32, 32])
+    x = g("Transpose", g("Reshape", x, g.constant([B, 768, 49])), perm=[0, 2, 1])
+    first = g("Expand", g.weight(f"{at}.embeddings.class_embedding", [768]), g.constant([B, 1, 768]))
+    x = g("Concat", first, x, axis=1)
+    x = g("Add", x, g.weight(f"{at}.embeddings.position_embedding.weight", [50, 768]))
+    x = encoder(g, norm(g, x, f"{at}.pre_layrnorm", 768), at, 50, 768, 12, False)
+    x = norm(g, g("Gather", x, g.constant([0], shape=[]), axis=1), f"{at}.post_layernorm", 768)
+    g("MatMul", x, g.weight("visual_projection.weight", [768, 512]), output="y")
+    return [B, 512]
+
+
+KERNELS = {
+    "gemm": [matmul], "gemv": [matmul], "linear": [linear], "conv3x3": [conv(3)], "conv1x1": [conv(1)],
+    "attention": [attention, attention_fused], "softmax": [softmax], "layer_norm": [layer_norm], "rms_norm": [rms_norm],
+    "chain": [chain], "sum_last": [sum_last], "sum_all": [sum_all], "transpose": [transpose], "heads": [heads],
+    "embedding": [embedding], "clip_text": [clip_text], "clip_image": [clip_image],
+}
+
+
+def identity(g, kind):
+    """Brings a tensor to the device, or, read back, waits for all that was sent there before."""
+    g("Identity", g.input("x0", None, kind), output="y")
+
+
+for case in json.loads((HERE / "../../cases.json").read_text()):
+    for form, make in zip(("", "-fused"), KERNELS[case["kernel"]]):
+        graph = Graph()
+        shape = make(graph, *case["dims"])
+        graph.save(f"{case['kernel']}-{'x'.join(map(str, case['dims']))}{form}", shape)
+for name, kind in (("float32", FLOAT), ("int32", TensorProto.INT32)):
+    graph = Graph()
+    identity(graph, kind)
+    graph.save(f"identity-{name}", None, kind)

@@ -1,0 +1,115 @@
+// onnxruntime-node on its WebGPU provider, from the graphs that graphs/make.py wrote. Inputs and results stay on the
+// device. It has a Dawn of its own, which finds the same Vulkan driver (driver.ts).
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import ort from 'onnxruntime-node';
+import type { Case } from '../cases.ts';
+import { namesOf, SHAPES, weight } from '../clip.ts';
+import { permute, type Values, values } from '../data.ts';
+import type { Engine, Work } from '../engine.ts';
+import { nameOf } from './navigator.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: a peer's tensors and sessions
+type Any = any;
+
+const graph = (name: string) => readFile(fileURLToPath(new URL(`peers/graphs/${name}.onnx`, import.meta.url)));
+
+/** A session that fails where a node would run on the CPU. */
+async function session(name: string, external: [string, Float32Array][] = [], onDevice = true): Promise<Any> {
+  return ort.InferenceSession.create(await graph(name), {
+    executionProviders: ['webgpu'],
+    ...(onDevice ? { preferredOutputLocation: 'gpu-buffer' } : {}),
+    externalData: external.map(([path, data]) => ({ path, data: new Uint8Array(data.buffer) })),
+    intraOpNumThreads: 1, // its threads would spin while others are measured
+    extra: { session: { disable_cpu_ep_fallback: '1' } },
+  });
+}
+
+/** The weights of a tower as the graph wants them: linear layers as [in, out]. */
+function weightsOf(tower: 'text' | 'image'): [string, Float32Array][] {
+  return namesOf(tower).map((name) => {
+    const shape = SHAPES.get(name)!;
+    const isLinear = shape.length === 2 && !name.includes('embedding');
+    return [name, isLinear ? permute(weight(name), shape, [1, 0]) : weight(name)];
+  });
+}
+
+export async function open(adapter: string): Promise<Engine> {
+  const { create } = await import('webgpu');
+  const found = await nameOf(create([])); // the same loader and drivers as onnxruntime's own Dawn has
+  if (found !== adapter) throw new Error(`onnxruntime would run on ${found}, not on ${adapter}`);
+  const upload = { float32: await session('identity-float32'), int32: await session('identity-int32') };
+  const download = await session('identity-float32', [], false);
+  const device = {
+    async send(x: Values, shape: number[]): Promise<Any> {
+      const type = x instanceof Int32Array ? 'int32' : 'float32';
+      return (await upload[type].run({ x0: new ort.Tensor(type, x, shape) })).y;
+    },
+    read: async (x: Any): Promise<Float32Array> => (await download.run({ x0: x })).y.data,
+  };
+  return { adapter, prepare: (c, sets) => prepare(c, sets, device) };
+}
+
+type Transfer = {
+  send(x: Values, shape: number[]): Promise<Any>;
+  read(x: Any): Promise<Float32Array>;
+};
+
+async function prepare(c: Case, sets: number, device: Transfer): Promise<Work> {
+  const file = `${c.kernel}-${c.shape}`;
+  if (c.kernel !== 'attention') return oneForm(c, sets, device, file, false);
+  const forms = [await oneForm(c, sets, device, file, false), await oneForm(c, sets, device, `${file}-fused`, true)];
+  const times = [];
+  for (const form of forms) {
+    await form.result();
+    const start = performance.now();
+    await form.result();
+    times.push(performance.now() - start);
+  }
+  const [best, other] = times[0]! <= times[1]! ? [forms[0]!, forms[1]!] : [forms[1]!, forms[0]!];
+  other.dispose();
+  return best;
+}
+
+const SWAP = [0, 2, 1, 3]; // [B, H, L, D] to [B, L, H, D], and back
+
+async function oneForm(c: Case, sets: number, device: Transfer, file: string, fused: boolean): Promise<Work> {
+  const isConv = c.kernel.startsWith('conv');
+  const fixed: [string, Float32Array][] = isConv
+    ? [['x1', values(c, 1, 0) as Float32Array]]
+    : c.kernel.startsWith('clip')
+      ? weightsOf(c.kernel === 'clip_text' ? 'text' : 'image')
+      : [];
+  const run = await session(file, fixed);
+  const [B, H, L, D] = c.output as [number, number, number, number];
+  const input = (i: number, set: number) => {
+    const { shape } = c.inputs[i]!;
+    const x = values(c, i, set);
+    return fused ? device.send(permute(x, shape, SWAP), [B, L, H * D]) : device.send(x, shape);
+  };
+  const feeds: Record<string, Any>[] = [];
+  for (let set = 0; set < sets; set++) {
+    const feed: Record<string, Any> = {};
+    for (const [i, { shared }] of c.inputs.entries()) {
+      if (isConv && i === 1) continue;
+      feed[`x${i}`] = shared && set > 0 ? feeds[0]![`x${i}`] : await input(i, set);
+    }
+    feeds.push(feed);
+  }
+  const one = await device.send(Float32Array.of(1), [1]);
+  return {
+    call: async (set) => (await run.run(feeds[set]!)).y.dispose(),
+    wait: () => device.read(one),
+    async result() {
+      const { y } = await run.run(feeds[0]!);
+      const data = await device.read(y);
+      y.dispose();
+      return fused ? permute(data, [B, L, H, D], SWAP) : data;
+    },
+    dispose() {
+      for (const x of new Set(feeds.flatMap((feed) => Object.values(feed)))) x.dispose();
+      one.dispose();
+      run.release();
+    },
+  };
+}
