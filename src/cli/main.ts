@@ -4,6 +4,7 @@ import process from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { UserError } from '../io/error.ts';
 import { addClassify } from './classify.ts';
+import { addDoctor } from './doctor.ts';
 import { addInspect } from './inspect.ts';
 import { complain, flush, isHangUp } from './output.ts';
 import { addPlan } from './plan.ts';
@@ -33,6 +34,7 @@ Examples:
 Exit codes: 0 done, 1 something failed, 2 what was given is wrong.`,
     );
   addClassify(program);
+  addDoctor(program);
   addInspect(program);
   addPlan(program);
   addStart(program);

@@ -8,14 +8,13 @@ import { UserError } from '../io/error.ts';
 
 export type DeviceOptions = { adapter: string; dtype: 'f32' | 'f16'; json?: boolean; trace?: boolean };
 
+export const adapterOption = (): Option =>
+  new Option('--adapter <name>', "gpu, software, or part of an adapter's name").default('auto').env('TESSERA_ADAPTER');
+
 /** The options of a command that computes. */
 export function withDevice(command: Command): Command {
   return command
-    .addOption(
-      new Option('--adapter <name>', "gpu, software, or part of an adapter's name")
-        .default('auto')
-        .env('TESSERA_ADAPTER'),
-    )
+    .addOption(adapterOption())
     .addOption(new Option('--dtype <type>', 'how weights are kept').choices(['f32', 'f16']).default('f32'))
     .option('--json', 'print one JSON document and nothing else')
     .option('--trace', 'print every kernel that runs, on stderr (also with TESSERA_TRACE=1)');

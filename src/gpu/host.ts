@@ -84,6 +84,33 @@ export async function requestAdapter(choice: AdapterChoice = {}): Promise<FoundA
   );
 }
 
+/**
+ * The adapters that this host offers, each once, and where there is none and why. Ask for the adapter that is wanted first:
+ * Deno looks for drivers once.
+ */
+export async function listAdapters(
+  choice: AdapterChoice = {},
+): Promise<{ adapters: AdapterDescription[]; missing: string[] }> {
+  const adapters = new Map<string, AdapterDescription>();
+  const missing: string[] = [];
+  for (const source of sources(choice, 'auto')) {
+    try {
+      const gpu = await source.gpu();
+      const before = adapters.size;
+      for await (const { info } of adaptersOf(gpu, 'any')) {
+        const found = describeAdapter(info, backendOf(gpu));
+        adapters.set([found.backend, found.name, found.driver].join('\n'), found);
+      }
+      if (adapters.size === before) missing.push(`${source.label}: no other adapter`);
+    } catch (error) {
+      missing.push(`${source.label}: ${(error as Error).message.replace(/^\[gpu\] /, '')}`);
+    } finally {
+      source.done?.();
+    }
+  }
+  return { adapters: [...adapters.values()], missing };
+}
+
 const ADVICE =
   runtime === 'browser'
     ? 'Use a current browser with WebGPU, in a page served over https or from localhost, and with graphics acceleration on.'

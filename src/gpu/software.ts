@@ -93,27 +93,32 @@ export async function locate() {
       `[gpu] no SwiftShader for this system: got ${system}, want linux-x64; elsewhere the system's GPU driver is needed`,
     );
   }
-  const { createRequire } = await import('node:module');
   const path = await import('node:path');
-  const { readFileSync } = await import('node:fs');
-  const require = createRequire(import.meta.url);
-  const find = (name: string, up: string, advice: string) => {
-    try {
-      const folder = path.join(path.dirname(require.resolve(name)), up);
-      const { version } = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8')) as { version: string };
-      return { folder, version };
-    } catch (cause) {
-      throw new Error(`[gpu] the package ${name} is not installed; ${advice}`, { cause });
-    }
-  };
-  const chromium = find('@sparticuz/chromium', '../..', 'run: npm i --include=optional');
-  const webgpu = find('webgpu', '.', 'run: npm i webgpu');
+  const chromium = await findPackage('@sparticuz/chromium', '../..', 'run: npm i --include=optional');
+  const webgpu = await findWebGPU();
   return {
     version: chromium.version,
     archive: (name: string) => path.join(chromium.folder, 'bin', name),
     dawn: path.join(webgpu.folder, 'dist', system, 'dawn.node'),
     dawnVersion: webgpu.version,
   };
+}
+
+/** Where npm `webgpu` is, and its version. */
+export const findWebGPU = () => findPackage('webgpu', '.', 'run: npm i webgpu');
+
+/** The folder of an installed package, `up` from its main file. */
+async function findPackage(name: string, up: string, advice: string): Promise<{ folder: string; version: string }> {
+  const { createRequire } = await import('node:module');
+  const path = await import('node:path');
+  const { readFile } = await import('node:fs/promises');
+  try {
+    const folder = path.join(path.dirname(createRequire(import.meta.url).resolve(name)), up);
+    const { version } = JSON.parse(await readFile(path.join(folder, 'package.json'), 'utf8')) as { version: string };
+    return { folder, version };
+  } catch (cause) {
+    throw new Error(`[gpu] the package ${name} is not installed; ${advice}`, { cause });
+  }
 }
 
 /** The files of a brotli-compressed tar, by name without folder. */
@@ -195,7 +200,8 @@ export async function inCache<T>(
   );
 }
 
-async function userCache(): Promise<string> {
+/** The folder of this user in which SwiftShader is unpacked. */
+export async function userCache(): Promise<string> {
   const { homedir } = await import('node:os');
   const path = await import('node:path');
   const base = process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache');
