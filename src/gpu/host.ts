@@ -96,12 +96,13 @@ export async function listAdapters(
   for (const source of sources(choice, 'auto')) {
     try {
       const gpu = await source.gpu();
-      const before = adapters.size;
+      let isEmpty = true;
       for await (const { info } of adaptersOf(gpu, 'any')) {
+        isEmpty = false;
         const found = describeAdapter(info, backendOf(gpu));
         adapters.set([found.backend, found.name, found.driver].join('\n'), found);
       }
-      if (adapters.size === before) missing.push(`${source.label}: no other adapter`);
+      if (isEmpty) missing.push(`${source.label}: no adapter`);
     } catch (error) {
       missing.push(`${source.label}: ${(error as Error).message.replace(/^\[gpu\] /, '')}`);
     } finally {

@@ -73,7 +73,7 @@ export async function doctor(options: DoctorOptions = {}): Promise<Health> {
     caches: runtime === 'browser' ? [await models(null)] : [await models(await cacheFolder()), await swiftshader()],
     advice: [],
   };
-  return { ...health, advice: advise(health, choice.adapter) };
+  return { ...health, advice: advise(health, choice.adapter, given !== undefined) };
 }
 
 type Examined = Pick<Health, 'adapter' | 'features' | 'limits' | 'checks'>;
@@ -159,7 +159,7 @@ const isOlder = (version: string, floor: string) => {
 const mb = (bytes: number) => `${Math.floor(bytes / 1e6)} MB`;
 
 /** A line for each thing that is off or weak: what to do about it. */
-export function advise(health: Omit<Health, 'advice'>, wanted = 'auto'): string[] {
+export function advise(health: Omit<Health, 'advice'>, wanted = 'auto', isGiven = false): string[] {
   const { adapter, adapters, features, limits, checks, versions, caches } = health;
   const advice: string[] = [];
   const names = [...new Set(adapters.map(({ name }) => name))].join(', ');
@@ -169,8 +169,8 @@ export function advise(health: Omit<Health, 'advice'>, wanted = 'auto'): string[
   }
   if (!adapter && adapters.length > 0) {
     const software =
-      adapters.some((one) => one.software) && wanted !== 'software' ? ', such as --adapter software' : '';
-    advice.push(`No adapter that works is '${wanted}': ask for another${software}. There is ${names}`);
+      wanted !== 'software' && adapters.some((one) => one.software) ? ', such as --adapter software' : '';
+    advice.push(`None that works is '${wanted}': ask for another adapter${software}. There is ${names}`);
   } else if (!adapter && health.runtime === 'browser') {
     advice.push(
       'No adapter: take a current browser with WebGPU, a page served over https or from localhost, and graphics acceleration switched on',
@@ -202,9 +202,8 @@ export function advise(health: Omit<Health, 'advice'>, wanted = 'auto'): string[
   }
   if (limits && limits.maxStorageBufferBindingSize <= WEBGPU_BINDING) {
     const most = mb(limits.maxStorageBufferBindingSize);
-    advice.push(
-      `A tensor may have ${most} at most: request the device with all the adapter's limits, or load weights as f16`,
-    );
+    const other = isGiven ? "request the device with the adapter's limits" : 'take another adapter';
+    advice.push(`A tensor may have ${most} at most: where weights are larger, load them as f16 or ${other}`);
   }
   if (limits && limits.maxComputeWorkgroupStorageSize < WEBGPU_WORKGROUP) {
     advice.push(

@@ -138,7 +138,7 @@ function convolution(): Case {
 
 function norm(): Case {
   const cols = 97;
-  const [x, w, b] = [noise(9, 7 * cols, 3), noise(10, cols), noise(11, cols)];
+  const [x, w, b] = [noise(9, 7 * cols, 0.1), noise(10, cols), noise(11, cols)];
   return {
     roundings: 32,
     compute: () => tensor(x, [7, cols]).layer_norm(tensor(w), tensor(b)),
