@@ -70,7 +70,7 @@ export async function doctor(options: DoctorOptions = {}): Promise<Health> {
     versions: await versions(),
     ...(await listAdapters(choice)), // after the request: Deno looks for drivers once
     ...examined,
-    caches: runtime === 'browser' ? [await models(null)] : [await models(await cacheFolder()), await swiftshader()],
+    caches: runtime === 'browser' ? [await models()] : [await models(), await swiftshader()],
     advice: [],
   };
   return { ...health, advice: advise(health, choice.adapter, given !== undefined) };
@@ -116,8 +116,10 @@ async function versions(): Promise<Record<string, string>> {
 const text = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 /** The models of the hub that are kept. */
-async function models(folder: string | null): Promise<CacheState> {
+async function models(): Promise<CacheState> {
+  let folder: string | null = null;
   try {
+    if (runtime !== 'browser') folder = await cacheFolder();
     const list = await cache.list();
     const bytes = list.reduce((n, { size_on_disk }) => n + size_on_disk, 0);
     const state = folder === null ? { writable: true } : await tryWriting(folder);

@@ -19,15 +19,20 @@ beforeAll(async () => {
 afterAll(() => rm(path.join(ROOT, folder), { recursive: true }));
 
 describe('help', () => {
-  test.each([['--help'], ['classify', '--help'], ['inspect', '--help'], ['start', '--help'], ['help', 'inspect'], []])(
-    '%s %s',
-    async (...args) => {
-      const { code, out, err } = await tessera(args);
-      expect({ code, err }).toEqual({ code: 0, err: '' });
-      expect(out).toMatch(/^Usage: tessera /);
-      expect(out).toMatch(/Examples:\n( {2}tessera .*\n?)+/);
-    },
-  );
+  test.each([
+    ['--help'],
+    ['classify', '--help'],
+    ['inspect', '--help'],
+    ['start', '--help'],
+    ['doctor', '--help'],
+    ['help', 'inspect'],
+    [],
+  ])('%s %s', async (...args) => {
+    const { code, out, err } = await tessera(args);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(out).toMatch(/^Usage: tessera /);
+    expect(out).toMatch(/Examples:\n( {2}tessera .*\n?)+/);
+  });
 
   test('--version', async () => {
     expect(await tessera(['--version'])).toEqual({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/), err: '' });
