@@ -5,7 +5,7 @@ import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type Graph, trace } from './graph.ts';
 import { Replay } from './replay.ts';
-import { DeviceStorage, deviceOf, isLost, leafStorage, revive, run, settle, takeOver } from './run.ts';
+import { claim, DeviceStorage, deviceOf, isLost, leafStorage, revive, run, settle, takeOver } from './run.ts';
 import { serial } from './serial.ts';
 
 export type Argument = Tensor | number;
@@ -113,6 +113,7 @@ async function call(recording: Recording, args: readonly Argument[], device: Dev
   const values = scalars.map((s) => (typeof s === 'number' ? (args[s] as number) : s.scalar!));
   const replay = await Replay.of(graph, device);
   const buffers = given.map((t) => leafStorage(t, device).buffer);
+  for (const { target } of graph.writes) claim(given[graph.leaves.indexOf(target)]!);
   const outputs = await replay.run(buffers, values);
   const taken = new Map<Tensor, Tensor>();
   return build((recorded) => {

@@ -14,7 +14,8 @@ const called = new WeakMap<Device, number>();
 /** Where a device has made many new buffers since the last time: waits until unreachable tensors are disposed of. */
 export async function reclaim(device: Device): Promise<void> {
   const { createdBytes, liveBytes } = device.pool.stats;
-  if (createdBytes - (called.get(device) ?? 0) < Math.max(GROWTH, liveBytes / 4)) return;
+  const growth = Math.min(Math.max(GROWTH, liveBytes / 4), device.pool.limit / 4);
+  if (createdBytes - (called.get(device) ?? 0) < growth) return;
   called.set(device, createdBytes);
   await device.idle(); // what is destroyed while the queue still needs it takes its memory until then
   let isDone = false;

@@ -106,9 +106,7 @@ export class Replay {
       shared.grow(device, this.#plan.slots);
       for (const bytes of this.#outputs) outputs.push(device.pool.acquire(bytes));
       const groups = this.#groups(leaves, outputs);
-      const trace = tracer();
-      if (trace) await trace.run(device, this.#plan.steps, groups);
-      else await this.#submit(groups, signal);
+      await this.#submit(groups, signal);
     } catch (error) {
       await trouble();
       for (const buffer of outputs) device.pool.release(buffer);
@@ -144,7 +142,9 @@ export class Replay {
   async #submit(groups: readonly GPUBindGroup[], signal: AbortSignal | undefined): Promise<void> {
     const letGo = this.#device.pool.hold();
     try {
-      await submit(this.#device, this.#plan.steps, groups, this.#pieces, signal);
+      const trace = tracer();
+      if (trace) await trace.run(this.#device, this.#plan.steps, groups, signal);
+      else await submit(this.#device, this.#plan.steps, groups, this.#pieces, signal);
     } finally {
       letGo();
     }

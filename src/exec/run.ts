@@ -15,8 +15,6 @@ export class DeviceStorage implements Storage {
   readonly device: Device;
   readonly buffer: Buffer;
   disposed = false;
-  /** Where the values can be had again: puts them on another device once this one is lost. */
-  restore?: () => Promise<void>;
 
   constructor(device: Device, buffer: Buffer) {
     this.device = device;
@@ -49,8 +47,14 @@ export function adopt(t: Tensor, from: Tensor): void {
   from.storage = null;
 }
 
+/** What puts the values of a tensor on another device once its own is lost; gone with the tensor, and with those values. */
+const restorers = new WeakMap<Tensor, () => Promise<void>>();
+export const restoreBy = (t: Tensor, restore: () => Promise<void>) => restorers.set(t, restore);
+export const restorerOf = (t: Tensor) => restorers.get(t);
+
 /** New values for a tensor that is kept: it takes over the storage of `value`, which was computed, and gives back its own. */
 export function assign(t: Tensor, value: Tensor): void {
+  restorers.delete(t);
   finalizer.unregister(t);
   const old = t.storage;
   adopt(t, value);
@@ -66,8 +70,12 @@ export async function defaultDevice(): Promise<Device> {
   const device = await old?.catch(() => undefined);
   if (device && !device.isLost) return device;
   if (chosen !== old) return defaultDevice(); // chosen meanwhile
-  chosen = device ? device.heir() : Device.request(choice);
-  return chosen;
+  const next = device ? device.heir() : Device.request(choice);
+  chosen = next;
+  next.catch(() => {
+    if (chosen === next) chosen = old; // and the next call hears of it again
+  });
+  return next;
 }
 
 /** Chooses the default device: one that exists, or how to find an adapter. Where that fails the default stays what it was. */
@@ -103,17 +111,26 @@ export function leafStorage(t: Tensor, device: Device): DeviceStorage {
   return storage;
 }
 
-/** The device on which the first of some tensors lies, else the default one; garbage on it is collected now and then. */
-export async function deviceOf(tensors: readonly Tensor[]): Promise<Device> {
+/** The device on which the first of some tensors lies, else `other` or the default one; now and then garbage on it is collected. */
+export async function deviceOf(tensors: readonly Tensor[], other?: Device): Promise<Device> {
   const found = tensors.find((t) => t.storage)?.storage as DeviceStorage | undefined;
-  const device = found?.device ?? (await defaultDevice());
+  const device = found?.device ?? other ?? (await defaultDevice());
   device.check();
   await reclaim(device);
   return device;
 }
 
+/** Makes the storage of a tensor its own before it is written in place. Throws where others hold it too. */
+export function claim(t: Tensor): void {
+  const { buffer } = t.storage as DeviceStorage;
+  if (buffer.shares > 0) throw new Error(`[run] ${t} holds weights that are shared: write into a copy, x.add(0)`);
+  buffer.freed?.(); // nobody finds it any more
+  buffer.freed = undefined;
+}
+
 /** What a write in place returns takes over the storage of its target, whose handle goes stale. */
 export function takeOver(t: Tensor, target: Tensor): void {
+  restorers.delete(target);
   adopt(t, target);
   target.storage = OVERWRITTEN;
 }
@@ -129,9 +146,8 @@ export const isLost = ({ base }: Tensor): boolean => {
 export async function revive(tensors: readonly Tensor[]): Promise<void> {
   for (const t of tensors) {
     if (!isLost(t)) continue; // or no longer: a model comes back as a whole
-    const { restore } = t.base.storage as DeviceStorage;
-    if (!restore) throw new DeviceLost(`[run] ${t} was on a device that is lost, and nowhere else: make it again`);
-    await restore();
+    await restorers.get(t.base)?.();
+    if (isLost(t)) throw new DeviceLost(`[run] ${t} was on a device that is lost, and nowhere else: make it again`);
   }
 }
 
@@ -142,7 +158,10 @@ export type RunOptions = {
   signal?: AbortSignal | undefined;
 };
 
-/** Computes tensors, all in one plan. After an abort none of them is computed, and all can be asked for again. */
+/**
+ * Computes tensors, all in one plan. After an abort none of them is computed, and all can be asked for again; what was to
+ * be written in place may have been written in part.
+ */
 export async function run(tensors: readonly Tensor[], options: RunOptions = {}): Promise<void> {
   for (;;) {
     const lost = await serial(() => attempt(tensors, options));
@@ -159,10 +178,11 @@ async function attempt(tensors: readonly Tensor[], { device: on, signal }: RunOp
   const graph = trace(pending);
   const lost = [...bases, ...graph.leaves].filter(isLost);
   if (lost.length > 0 || pending.length === 0) return lost;
-  const device = on ?? (await deviceOf(graph.leaves));
+  const device = await deviceOf(graph.leaves, on);
   const replay = graph.nodes.length > 0 ? await Replay.of(graph, device) : undefined;
   // no await from here to the submit: whoever disposes a leaf does so before, and hears of it, or after
   const leaves = graph.leaves.map((t) => leafStorage(t, device).buffer);
+  for (const { target } of graph.writes) claim(target);
   const scalars = graph.scalars.map((t) => t.scalar!);
   const buffers = (await replay?.run(leaves, scalars, signal)) ?? [];
   for (const [i, t] of graph.outputs.entries()) settle(t, new DeviceStorage(device, buffers[i]!));

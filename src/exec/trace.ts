@@ -28,9 +28,10 @@ export function tracer() {
   if (!tell) return undefined;
   return {
     plan: (graph: Graph, cached: boolean) => tell({ type: 'plan', nodes: graph.nodes.length, cached }),
-    async run(device: Device, steps: readonly Step[], groups: readonly GPUBindGroup[]): Promise<void> {
+    async run(device: Device, steps: readonly Step[], groups: readonly GPUBindGroup[], signal?: AbortSignal) {
       const { gpu, counters } = device;
       for (const [i, step] of steps.entries()) {
+        signal?.throwIfAborted();
         const encoder = gpu.createCommandEncoder();
         const pass = encoder.beginComputePass();
         pass.setPipeline(step.pipeline.gpu);

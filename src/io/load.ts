@@ -1,5 +1,5 @@
 // Tensors from files into buffers of the device, in pieces: the host holds one piece at a time, the device converts.
-import { assign, DeviceStorage, run, settle } from '../exec/run.ts';
+import { assign, DeviceStorage, restoreBy, restorerOf, run, settle } from '../exec/run.ts';
 import type { Device } from '../gpu/device.ts';
 import { megabytes, OutOfMemory, sizeClass } from '../gpu/pool.ts';
 import { FLOAT_FORMATS, type FloatFormat, from_bits } from '../ops/bits.ts';
@@ -115,9 +115,17 @@ export async function loadAll(
         onBytes(stored.info.end - stored.info.begin);
         continue;
       }
-      const value = await loadView(checkpoint, view, t.dtype as 'f32' | 'f16', { device, room, onBytes });
-      made.set(t, value);
-      offer(value.storage as DeviceStorage, keys.get(t));
+      const key = keys.get(t);
+      const twin = key !== undefined && jobs.find((job) => keys.get(job.t) === key && made.has(job.t));
+      if (twin) {
+        const { buffer } = made.get(twin.t)!.storage as DeviceStorage;
+        const value = new Tensor({ shape: t.shape, dtype: t.dtype });
+        settle(value, new DeviceStorage(device, device.pool.share(buffer)));
+        made.set(t, value);
+        onBytes(stored.info.end - stored.info.begin);
+        continue;
+      }
+      made.set(t, await loadView(checkpoint, view, t.dtype as 'f32' | 'f16', { device, room, onBytes }));
     }
     await device.pool.proven();
     await device.idle();
@@ -125,9 +133,15 @@ export async function loadAll(
     for (const t of made.values()) t.dispose();
     throw error;
   }
-  for (const { t } of jobs) {
-    assign(t, made.get(t)!);
-    (t.storage as DeviceStorage).restore = restore;
+  for (const { t, stored, view } of jobs) {
+    const value = made.get(t)!;
+    if (t.storage && (t.storage.disposed || restorerOf(t) !== restore)) {
+      value.dispose(); // disposed or trained meanwhile
+      continue;
+    }
+    assign(t, value);
+    restoreBy(t, restore);
+    offer(t.storage as unknown as DeviceStorage, keyOf(stored, view, t.dtype));
   }
   progress_callback?.({ status: 'ready', name });
 }

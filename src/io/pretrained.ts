@@ -1,5 +1,5 @@
 // `from_pretrained` for every model: opens a checkpoint, builds the model on its config, fills what it named.
-import { defaultDevice } from '../exec/run.ts';
+import { defaultDevice, restorerOf } from '../exec/run.ts';
 import { Device } from '../gpu/device.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type CheckpointOptions, openCheckpoint } from './checkpoint.ts';
@@ -76,7 +76,13 @@ async function load<M extends object>(
       const again = await openCheckpoint(from, options);
       try {
         const { views } = await viewCheckpoint(again);
-        await loadAll(again, weights.requests, views, device, { ...options, signal: undefined, restore });
+        const all = [...weights.requests.wanted];
+        const wanted = new Map(all.filter(([, t]) => restorerOf(t) === restore && !t.storage?.disposed));
+        await loadAll(again, { ...weights.requests, wanted }, views, device, {
+          ...options,
+          signal: undefined,
+          restore,
+        });
       } finally {
         await again.close();
       }

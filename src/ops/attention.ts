@@ -17,20 +17,20 @@ export type AttentionOptions = {
   scale?: number;
 };
 
+/** x [..., L, S] with `value` where a query may not see a key. */
+function hide(x: Tensor, mask: Tensor | undefined, is_causal: boolean, value: number): Tensor {
+  const shown = mask?.dtype === 'bool' ? mask.where(x, value) : x;
+  if (!is_causal) return shown;
+  const [L, S] = x.shape.slice(-2) as [number, number];
+  const last = arange(L).add(S - L); // that a query sees
+  return arange(S).le(last.unsqueeze(-1)).where(shown, value);
+}
+
 /** softmax(q k^T scale + mask), [..., L, S], in f32. */
 function probabilities(q: Tensor, k: Tensor, mask: Tensor | undefined, scale: number, is_causal: boolean): Tensor {
-  let scores = q.matmul(k.transpose(-2, -1), 'f32').mul(scale);
-  if (mask) scores = mask.dtype === 'bool' ? mask.where(scores, MASKED) : scores.add(mask).maximum(MASKED);
-  if (is_causal) {
-    const [L, S] = [q.shape.at(-2)!, k.shape.at(-2)!];
-    const seen = arange(S).le(
-      arange(L)
-        .add(S - L)
-        .unsqueeze(-1),
-    );
-    scores = seen.where(scores, MASKED);
-  }
-  return scores.softmax(-1);
+  const scores = q.matmul(k.transpose(-2, -1), 'f32').mul(scale);
+  const added = mask && mask.dtype !== 'bool' ? scores.add(mask).maximum(MASKED) : scores;
+  return hide(added, mask, is_causal, MASKED).softmax(-1);
 }
 
 /** The gradients of all inputs: p is made again, so that no [..., L, S] is kept from the forward pass. */
@@ -38,8 +38,10 @@ const shared: Backward<Record<'q' | 'k' | 'v' | 'mask', Tensor>> = (dy, { x, y, 
   once(() => {
     const [q, k, v] = [x[0]!, x[1]!, x[2]!];
     const p = probabilities(q, k, x[3], attrs.scale, attrs.is_causal);
-    const along = dy.mul(y).sum(-1, true); // sum(dp p) over the keys
-    const ds = p.mul(dy.matmul(v.transpose(-2, -1), 'f32').sub(along));
+    const along = dy.to('f32').mul(y).sum(-1, true); // sum(dp p) over the keys
+    const dp = dy.matmul(v.transpose(-2, -1), 'f32');
+    const all = hide(p.mul(dp.sub(along)), x[3], attrs.is_causal, 0); // where all is hidden p is not 0
+    const ds = x[3] && x[3].dtype !== 'bool' ? x[3].gt(MASKED).where(all, 0) : all;
     return {
       q: ds.matmul(k).mul(attrs.scale),
       k: ds.transpose(-2, -1).matmul(q).mul(attrs.scale),

@@ -18,7 +18,8 @@ const standardize = (name: string, center: boolean) =>
       // dx = (dy - mean(dy) - y mean(dy y)) / sqrt(variance + eps), with y made again
       backward: [
         (dy, { x, attrs }) => {
-          const d = center ? x[0]!.sub(x[0]!.mean(-1, true)) : x[0]!;
+          const v = x[0]!.to('f32'); // the square of a half may be none
+          const d = center ? v.sub(v.mean(-1, true)) : v;
           const scale = d.square().mean(-1, true).add(attrs.eps).rsqrt();
           const y = d.mul(scale);
           const along = y.mul(dy.mul(y).mean(-1, true));
@@ -63,5 +64,6 @@ export function rms_norm(x: Tensor, weight?: Tensor, eps = 1e-6): Tensor {
 /** x / max(length, eps) along a dimension, as torch.nn.functional.normalize. */
 export function normalize(x: Tensor, dim = -1, eps = 1e-12): Tensor {
   checkFloat('normalize', x);
-  return x.div(x.square().sum(dim, true).sqrt().maximum(eps));
+  const v = x.to('f32'); // the square of a half may be none
+  return v.div(v.square().sum(dim, true).sqrt().maximum(eps)).to(x.dtype);
 }

@@ -105,8 +105,8 @@ export function sum(x: Tensor, dim?: Dims, keepdim = false): Tensor {
 }
 /** Mean over some dimensions, or all, in f32 or f16. */
 export function mean(x: Tensor, dim?: Dims, keepdim = false): Tensor {
-  const y = sum(x.to(isFloat(x.dtype) ? x.dtype : 'f32'), dim, keepdim);
-  return y.div(x.size / y.size);
+  const y = sum(x.to('f32'), dim, keepdim); // halves would overflow
+  return y.div(x.size / y.size).to(isFloat(x.dtype) ? x.dtype : 'f32');
 }
 /** Largest element along some dimensions, or of all; NaN where there is one. Integers are exact up to 2^24. */
 export function max(x: Tensor, dim?: Dims, keepdim = false): Tensor {

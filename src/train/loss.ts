@@ -15,6 +15,13 @@ export function cross_entropy(
       `[cross_entropy] shapes: got logits [${logits.shape}], target [${target.shape}]; want [N, C] and [N]`,
     );
   }
+  const { host } = target.base;
+  const wrong = host && [...host].find((t) => t !== ignore_index && (t < 0 || t >= logits.shape[1]!));
+  if (wrong !== undefined && wrong !== null) {
+    throw new RangeError(
+      `[cross_entropy] target: got ${wrong}, want 0..${logits.shape[1]! - 1} or ignore_index ${ignore_index}`,
+    );
+  }
   const counts = target.ne(ignore_index).to('f32');
   const index = counts.ne(0).where(target, 0).unsqueeze(1);
   const chosen = logits.to('f32').log_softmax(-1).gather(1, index).squeeze(1);

@@ -2,8 +2,10 @@
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { AdamW, type Device, setDevice, type Tensor, trim } from '../../src/index.ts';
+import { AdamW, type Device, full, setDevice, type Tensor, trim } from '../../src/index.ts';
 import { type FromPretrained, pretrained } from '../../src/io/pretrained.ts';
 import { saveSafetensors } from '../../src/io/safetensors.ts';
 
@@ -83,4 +85,54 @@ test('all come back after a lost device, and share again', async () => {
   expect(one.device).toBe(two.device);
   device = one.device;
   expect(await held()).toBe(8 * SIZE);
+});
+
+test('what was trained does not come back as it was in the file', async () => {
+  using one = await load();
+  using optimizer = new AdamW([one.a], { lr: 1 });
+  await optimizer.step(one.a.sum());
+  device.gpu.destroy();
+  await device.gpu.lost;
+  expect(await first(one.b)).toBe(0.5);
+  await expect(one.a.data()).rejects.toThrow('was on a device that is lost, and nowhere else');
+  expect(one.device.isLost).toBe(false);
+});
+
+test('a model disposed while it comes back leaves nothing', async () => {
+  const one = await load();
+  device.gpu.destroy();
+  await device.gpu.lost;
+  const reading = one.b.add(1).data();
+  while (one.device.isLost) await new Promise((resolve) => setTimeout(resolve, 1));
+  one.dispose();
+  await reading.catch(() => {});
+  device = one.device;
+  expect(await held()).toBe(0);
+});
+
+test('shared weights are not written in place; own ones are no longer shared', async () => {
+  const one = await load();
+  using two = await load();
+  const value = full([1, 256], 9);
+  await expect(one.a.overwrite(value, 0, 0).data()).rejects.toThrow('holds weights that are shared');
+  expect(await first(one.a)).toBe(0);
+  two.dispose();
+  using written = await one.a.overwrite(value, 0, 0).realize();
+  expect(await first(written)).toBe(9);
+  using three = await load();
+  expect(await first(three.a)).toBe(0);
+  one.dispose();
+});
+
+test('a model that nobody can reach is collected', async () => {
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  await (async () => {
+    await load();
+  })();
+  for (let i = 0; i < 20 && (await held()) > 0; i++) {
+    gc();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  expect(await held()).toBe(0);
 });

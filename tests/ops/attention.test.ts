@@ -1,5 +1,7 @@
+import { describe, expect, it } from 'vitest';
+import { grad, tensor } from '../../src/index.ts';
 import * as ref from '../reference.ts';
-import { type Input, testOp } from './harness.ts';
+import { type Input, randomNd, testOp, upload } from './harness.ts';
 
 const SUMMED = { all: 2 ** -18, from: 'two products and a softmax of scores below 10' };
 const qkv = (queries = 5, keys = 7): Input[] => [
@@ -43,4 +45,22 @@ testOp('attention with a mask of booleans', {
   inputs: [[...qkv(), { shape: [2, 1, 1, 7], dtype: 'bool', fill: (u) => Number(u > 0.2) }]],
   tolerance: SUMMED,
   layouts: ['plain'],
+  grad: [...SMALL, { shape: [3, 3], dtype: 'bool', fill: (u) => Number(u > 0.3) }],
+});
+
+describe('a query that sees nothing', () => {
+  const [q, k, v] = [1, 2, 3].map((seed) => upload(randomNd([3, 4], seed)));
+  it.each([
+    ['by booleans', { attn_mask: tensor([[true], [false], [true]]).expand([3, 3]) }, 1],
+    ['by -inf', { attn_mask: tensor([[0], [Number.NEGATIVE_INFINITY], [0]]).expand([3, 3]) }, 1],
+    ['by cause, with more queries than keys', { is_causal: true }, 0],
+  ])('%s gives its query no gradient', async (_, options, row) => {
+    const short = 'is_causal' in options;
+    const keys = short ? k!.narrow(0, 0, 2) : k!;
+    const values = short ? v!.narrow(0, 0, 2) : v!;
+    const y = q!.scaled_dot_product_attention(keys, values, options);
+    const dq = (await grad(y.square().sum(), [q!])[0]!.tolist()) as number[][];
+    expect(dq[row]).toEqual([0, 0, 0, 0]);
+    expect(dq[2]!.some((d) => d !== 0)).toBe(true);
+  });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { tensor } from '../../src/index.ts';
+import { grad, type Tensor, tensor } from '../../src/index.ts';
 import * as ref from '../reference.ts';
 import { expectClose, randomNd, testOp, upload } from './harness.ts';
 
@@ -67,5 +67,21 @@ describe('norms', () => {
     expect(await x.layer_norm().data()).toEqual(zeros);
     expect(await x.rms_norm().data()).toEqual(zeros);
     expect(await x.normalize().data()).toEqual(zeros);
+  });
+});
+
+describe('norms of large halves', () => {
+  const x = tensor([600, -500, 400, 300]).to('f16');
+  const weights = tensor([1, 2, 3, 4]).to('f16');
+  it.each([
+    ['layer_norm', (t: Tensor) => t.layer_norm()],
+    ['rms_norm', (t: Tensor) => t.rms_norm()],
+    ['normalize', (t: Tensor) => t.normalize()],
+  ])('%s has the gradient of floats', async (_, norm) => {
+    const slope = async (t: Tensor) => grad(norm(t).to('f32').mul(weights).sum(), [t])[0]!.data();
+    const [half, float] = [await slope(x), await slope(x.to('f32'))];
+    for (const [i, want] of float.entries())
+      expect(Math.abs(half[i]! - want)).toBeLessThan(2 ** -9 * Math.abs(want) + 2e-6);
+    expect(Math.max(...float.map(Math.abs))).toBeGreaterThan(1e-4);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { grad, tensor } from '../../src/index.ts';
+import { full, grad, tensor } from '../../src/index.ts';
 import * as ref from '../reference.ts';
 import { positive } from '../samples.ts';
 import { below, EXACT, expectClose, randomNd, testOp, upload } from './harness.ts';
@@ -173,4 +173,8 @@ describe('sum and mean', () => {
     expect(await tensor([]).sum().item()).toBe(0);
     expect(await tensor([]).mean().item()).toBeNaN();
   });
+});
+
+it('mean of halves does not overflow on the way', async () => {
+  expect(await full([300_000], 0.5, 'f16').mean().item()).toBe(0.5);
 });

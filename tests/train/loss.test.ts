@@ -59,6 +59,7 @@ describe('cross_entropy', () => {
     expect(((await d!.tolist()) as number[][])[1]).toEqual([0, 0]);
   });
   it('says what it wants', () => {
+    expect(() => cross_entropy(tensor([[1, 2]]), tensor([2], { dtype: 'i32' }))).toThrow('got 2, want 0..1');
     expect(() => cross_entropy(tensor([[1, 2]]), tensor([0, 1], { dtype: 'i32' }))).toThrow(
       '[cross_entropy] shapes: got logits [1,2], target [2]; want [N, C] and [N]',
     );
