@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { UserError } from '../io/error.ts';
 import { addClassify } from './classify.ts';
 import { addDoctor } from './doctor.ts';
+import { addEmbed } from './embed.ts';
 import { addInspect } from './inspect.ts';
 import { complain, flush, isHangUp } from './output.ts';
 import { addPlan } from './plan.ts';
@@ -35,6 +36,7 @@ Exit codes: 0 done, 1 something failed, 2 what was given is wrong.`,
     );
   addClassify(program);
   addDoctor(program);
+  addEmbed(program);
   addInspect(program);
   addPlan(program);
   addStart(program);

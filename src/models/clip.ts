@@ -83,4 +83,9 @@ function clip(w: Weights, config: Config) {
 
 export const CLIPModel = pretrained('CLIPModel', clip);
 export const CLIPTextModel = pretrained('CLIPTextModel', clipText);
-export const CLIPVisionModel = pretrained('CLIPVisionModel', clipVision);
+/** The tower alone, from a checkpoint of its own or from one with both towers. */
+export const CLIPVisionModel = pretrained('CLIPVisionModel', (w, config) =>
+  config.vision_config
+    ? clipVision(w.at('vision_model'), config.vision_config, config.vision_config_dict)
+    : clipVision(w, config),
+);

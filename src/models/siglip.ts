@@ -77,4 +77,7 @@ function siglip(w: Weights, config: Config) {
 
 export const SiglipModel = pretrained('SiglipModel', siglip);
 export const SiglipTextModel = pretrained('SiglipTextModel', siglipText);
-export const SiglipVisionModel = pretrained('SiglipVisionModel', siglipVision);
+/** The tower alone, from a checkpoint of its own or from one with both towers. */
+export const SiglipVisionModel = pretrained('SiglipVisionModel', (w, config) =>
+  config.vision_config ? siglipVision(w.at('vision_model'), config.vision_config) : siglipVision(w, config),
+);

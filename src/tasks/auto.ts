@@ -6,8 +6,8 @@ import { viewCheckpoint } from '../io/layouts/index.ts';
 import { locate, lookUp, type ModelSource, type SourceOptions } from '../io/locate.ts';
 import type { Config, FromPretrained } from '../io/pretrained.ts';
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.ts';
-import { CLIPModel } from '../models/clip.ts';
-import { SiglipModel } from '../models/siglip.ts';
+import { CLIPModel, CLIPVisionModel } from '../models/clip.ts';
+import { SiglipModel, SiglipVisionModel } from '../models/siglip.ts';
 import { tensor } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type ImageProcessor, imageProcessor, type PixelValues } from './image-processor.ts';
@@ -24,61 +24,87 @@ export type Processor = (
 const MODELS = { clip: CLIPModel, siglip: SiglipModel };
 export type ModelType = keyof typeof MODELS;
 
-const isModelType = (kind: unknown): kind is ModelType => typeof kind === 'string' && Object.hasOwn(MODELS, kind);
+/** What looks at pictures alone. */
+export const VISION = {
+  clip: CLIPVisionModel,
+  clip_vision_model: CLIPVisionModel,
+  siglip: SiglipVisionModel,
+  siglip_vision_model: SiglipVisionModel,
+};
+
+/** Classes by the `model_type` that they run. */
+type Classes = Record<string, { from_pretrained(from: ModelSource, options: FromPretrained): Promise<unknown> }>;
+type AnyOf<C extends Classes> = Awaited<ReturnType<C[keyof C]['from_pretrained']>>;
 
 /** The kind of model that a config.json asks for. */
-function modelTypeOf(config: Config | undefined, where: string): ModelType {
+function modelTypeOf<C extends object>(classes: C, config: Config | undefined, where: string): keyof C & string {
   const kind = config?.model_type;
-  if (isModelType(kind)) return kind;
+  if (typeof kind === 'string' && Object.hasOwn(classes, kind)) return kind as keyof C & string;
   const got = config ? `model_type ${JSON.stringify(kind) ?? 'missing'}` : 'no config.json';
-  const want = Object.keys(MODELS).join(', ');
+  const want = Object.keys(classes).join(', ');
   throw new UserError(`[${where}] not a model that can be used here: got ${got}, want one of ${want}`);
 }
 
 /** The class of a config with its `model_type`. */
 export function modelOf(config: Config, where: string) {
-  const model_type = modelTypeOf(config, where);
+  const model_type = modelTypeOf(MODELS, config, where);
   return { model_type, ...MODELS[model_type] };
 }
 
 /**
  * The `model_type` of a checkpoint and its config.json as transformers has it today, whatever names the files use. Reads
- * headers only. Throws a UserError when it is no checkpoint, or no class here runs it.
+ * headers only. Throws a UserError when it is no checkpoint, or none of the classes (by default AutoModel's) runs it.
  */
-export async function identify(from: ModelSource, options: CheckpointOptions = {}) {
+export function identify(
+  from: ModelSource,
+  options?: CheckpointOptions,
+): Promise<{ model_type: ModelType; config: Config }>;
+export function identify<C extends Classes>(
+  from: ModelSource,
+  options: CheckpointOptions,
+  classes: C,
+): Promise<{ model_type: keyof C & string; config: Config }>;
+export async function identify(from: ModelSource, options: CheckpointOptions = {}, classes: Classes = MODELS) {
   const checkpoint = await openCheckpoint(from, options);
   try {
     const { config } = await viewCheckpoint(checkpoint);
-    return { model_type: modelTypeOf(config, checkpoint.name), config: config as Config };
+    return { model_type: modelTypeOf(classes, config, checkpoint.name), config: config as Config };
   } finally {
     await checkpoint.close();
   }
 }
 
-export const AutoModel = {
+const auto = <C extends Classes>(classes: C) => ({
   /** The model of a folder or an id with its weights, as the class of its `model_type` gives it. */
-  async from_pretrained(source: ModelSource, options: FromPretrained = {}) {
+  async from_pretrained(source: ModelSource, options: FromPretrained = {}): Promise<AnyOf<C>> {
     const from = await lookUp(source, options);
-    const { model_type } = await identify(from, options);
-    return MODELS[model_type].from_pretrained(from, options);
+    const { model_type } = await identify(from, options, classes);
+    return classes[model_type]!.from_pretrained(from, options) as Promise<AnyOf<C>>;
   },
-};
+});
+export const AutoModel = auto(MODELS);
+/** The tower that looks at pictures, also of a checkpoint with both towers. */
+export const AutoModelForImageFeatureExtraction = auto(VISION);
 
 export const AutoTokenizer = {
   from_pretrained: async (from: ModelSource, options: SourceOptions = {}): Promise<Tokenizer> =>
     loadTokenizer((await locate(from, options)).folder),
 };
 
+/** The image processor of a folder or an id, from preprocessor_config.json or transformers 5's processor_config.json. */
+export async function loadImageProcessor(from: ModelSource, options: SourceOptions = {}): Promise<ImageProcessor> {
+  const { folder } = await locate(from, options);
+  for (const name of ['preprocessor_config.json', 'processor_config.json']) {
+    const text = await folder.text(name);
+    if (text !== undefined) return imageProcessor(parseObject(text, name), name);
+  }
+  throw new UserError(`[${folder.name}] no preprocessor_config.json: want it beside the weights`);
+}
+
 export const AutoProcessor = {
-  /** The image processor of a folder or an id, from preprocessor_config.json or transformers 5's processor_config.json. */
-  async from_pretrained(from: ModelSource, options: SourceOptions = {}): Promise<Processor> {
-    const { folder } = await locate(from, options);
-    for (const name of ['preprocessor_config.json', 'processor_config.json']) {
-      const text = await folder.text(name);
-      if (text !== undefined) return processor(imageProcessor(parseObject(text, name), name));
-    }
-    throw new UserError(`[${folder.name}] no preprocessor_config.json: want it beside the weights`);
-  },
+  /** As `loadImageProcessor`, for pictures in every form. */
+  from_pretrained: async (from: ModelSource, options: SourceOptions = {}): Promise<Processor> =>
+    processor(await loadImageProcessor(from, options)),
 };
 
 function processor(prepare: ImageProcessor): Processor {
@@ -89,10 +115,15 @@ function processor(prepare: ImageProcessor): Processor {
       const name = nameOf(image, names[i] ?? 'image');
       pictures.push(prepare(await load_image(image, name), name));
     }
-    const [first] = pictures;
-    if (!first) throw new UserError('[processor] no pictures: want at least one');
-    const data = new Float32Array(pictures.length * first.data.length);
-    for (const [i, picture] of pictures.entries()) data.set(picture.data, i * first.data.length);
-    return { pixel_values: tensor(data, [pictures.length, ...first.shape]) };
+    return { pixel_values: stack(pictures) };
   };
+}
+
+/** f32 [pictures, 3, H, W]. */
+export function stack(pictures: readonly PixelValues[]): Tensor {
+  const [first] = pictures;
+  if (!first) throw new UserError('[processor] no pictures: want at least one');
+  const data = new Float32Array(pictures.length * first.data.length);
+  for (const [i, picture] of pictures.entries()) data.set(picture.data, i * first.data.length);
+  return tensor(data, [pictures.length, ...first.shape]);
 }

@@ -4,11 +4,12 @@ import { run } from '../exec/run.ts';
 import { UserError } from '../io/error.ts';
 import { locate, lookUp } from '../io/locate.ts';
 import { type FromPretrained, pretrained } from '../io/pretrained.ts';
-import type { Tokenizer } from '../io/tokenizer.ts';
 import { tensor } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { AutoModel, AutoProcessor, AutoTokenizer, identify, type ModelSource } from './auto.ts';
+import { AutoModel, AutoProcessor, identify, type ModelSource } from './auto.ts';
+import { BROKEN_WEIGHTS } from './finite.ts';
 import { type ImageInput, nameOf } from './load-image.ts';
+import { sentences } from './sentences.ts';
 
 export type Classification = { label: string; score: number };
 
@@ -43,25 +44,9 @@ const REMEMBERED = 4096; // sentences whose embeddings are kept, a few kB each
 
 /** CLIP's labels compete; SigLIP asks of each on its own. `scalar` is the shape of logit_scale. */
 const FAMILIES = {
-  clip: { positions: 77, padding: 'longest', text: String, probabilities: (x: Tensor) => x.softmax(-1), scalar: [] },
-  siglip: {
-    positions: 64,
-    padding: 'max_length',
-    text: siglipText,
-    probabilities: (x: Tensor) => x.sigmoid(),
-    scalar: [1],
-  },
+  clip: { probabilities: (x: Tensor) => x.softmax(-1), scalar: [] },
+  siglip: { probabilities: (x: Tensor) => x.sigmoid(), scalar: [1] },
 } as const;
-
-/** As SigLIP was trained: lower case; the first version (with a tokenizer of its own) also drops ASCII punctuation. */
-function siglipText(text: string, { config }: Tokenizer): string {
-  const lower = text.toLowerCase();
-  if (!String(config.tokenizer_class).startsWith('SiglipTokenizer')) return lower;
-  return lower
-    .replace(/[!-/:-@[-`{-~]/g, '')
-    .replace(/\s+/g, ' ')
-    .trim();
-}
 
 /** The numbers between similarities and logits, in f32 whatever the model's dtype. */
 const logitScale = (shape: readonly number[]) =>
@@ -77,7 +62,7 @@ export async function zeroShotImageClassification(
 ): Promise<ZeroShotImageClassifier> {
   options.signal?.throwIfAborted();
   const from = await lookUp(source, options);
-  const { model_type, positions, tokenizer, processor, hypothesis_template } = await readFolder(from, options);
+  const { model_type, idsOf, processor, hypothesis_template } = await readFolder(from, options);
   const family = FAMILIES[model_type];
   const model = await AutoModel.from_pretrained(from, options);
   const { progress_callback: _, dtype: __, ...where } = options;
@@ -96,12 +81,7 @@ export async function zeroShotImageClassification(
     for (let at = 0; at < fresh.length; at += TEXTS_AT_ONCE) {
       signal?.throwIfAborted();
       const part = fresh.slice(at, at + TEXTS_AT_ONCE);
-      const words = { padding: family.padding, truncation: true, max_length: positions } as const;
-      const ids = tokenizer(
-        part.map((text) => family.text(text, tokenizer)),
-        words,
-      ).input_ids;
-      using input_ids = tensor(ids, { dtype: 'i32' });
+      using input_ids = idsOf(part);
       using embeds = model.get_text_features({ input_ids }).normalize();
       const rows = (await embeds.data()) as Float32Array;
       const size = rows.length / part.length;
@@ -171,11 +151,9 @@ export async function zeroShotImageClassification(
 /** What a folder says besides its weights. */
 async function readFolder(from: ModelSource, options: FromPretrained) {
   const { model_type, config } = await identify(from, options);
-  const text = { ...config.text_config, ...config.text_config_dict };
   return {
     model_type,
-    positions: text.max_position_embeddings ?? FAMILIES[model_type].positions,
-    tokenizer: await AutoTokenizer.from_pretrained(from),
+    idsOf: await sentences(from, model_type, config),
     processor: await AutoProcessor.from_pretrained(from),
     hypothesis_template: promptOf(await (await locate(from)).folder.text('README.md')) ?? DEFAULT_TEMPLATE,
   };
@@ -194,8 +172,7 @@ function checkFinite(name: string, labels: readonly string[], logits: Float32Arr
   if (bad < 0) return;
   const all = logits.every((logit) => !Number.isFinite(logit));
   throw new Error(
-    `[${TASK}] ${name}, ${all ? 'every label' : `label ${JSON.stringify(labels[bad])}`}: the logit is ${logits[bad]}, want a number. ` +
-      "Do the weights hold NaN or infinity, or numbers too large (if dtype is 'f16', try 'f32')?",
+    `[${TASK}] ${name}, ${all ? 'every label' : `label ${JSON.stringify(labels[bad])}`}: the logit is ${logits[bad]}, want a number. ${BROKEN_WEIGHTS}`,
   );
 }
 

@@ -1,0 +1,39 @@
+// Texts to ids as CLIP and SigLIP were trained on them. T = texts, L = tokens.
+import type { Config } from '../io/pretrained.ts';
+import type { Tokenizer } from '../io/tokenizer.ts';
+import { tensor } from '../ops/index.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { AutoTokenizer, type ModelSource, type ModelType } from './auto.ts';
+
+const FAMILIES = {
+  clip: { positions: 77, padding: 'longest', text: String },
+  siglip: { positions: 64, padding: 'max_length', text: siglipText },
+} as const;
+
+/** As SigLIP was trained: lower case; the first version (with a tokenizer of its own) also drops ASCII punctuation. */
+function siglipText(text: string, { config }: Tokenizer): string {
+  const lower = text.toLowerCase();
+  if (!String(config.tokenizer_class).startsWith('SiglipTokenizer')) return lower;
+  return lower
+    .replace(/[!-/:-@[-`{-~]/g, '')
+    .replace(/\s+/g, ' ')
+    .trim();
+}
+
+/**
+ * The function from texts to `input_ids` (i32 [T, L]) of a model; a text that is too long for it is cut. Throws a UserError
+ * when there is no tokenizer.
+ */
+export async function sentences(
+  from: ModelSource,
+  model_type: ModelType,
+  config: Config,
+): Promise<(texts: readonly string[]) => Tensor> {
+  const { positions, padding, text: clean } = FAMILIES[model_type];
+  const { max_position_embeddings: max_length = positions } = { ...config.text_config, ...config.text_config_dict };
+  const tokenizer = await AutoTokenizer.from_pretrained(from);
+  return (texts) => {
+    const cleaned = texts.map((text) => clean(text, tokenizer));
+    return tensor(tokenizer(cleaned, { padding, truncation: true, max_length }).input_ids, { dtype: 'i32' });
+  };
+}
