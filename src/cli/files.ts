@@ -1,20 +1,28 @@
 // Files that commands are given: lists to read, places to write to.
 import { constants } from 'node:fs';
-import { access, readFile, stat } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { explain, UserError } from '../io/error.ts';
 import { statPath } from '../io/source.ts';
 
 /** The lines of a text file, without those that are empty. Throws a UserError when there are none. */
 export async function readLines(file: string): Promise<string[]> {
-  const { text, lines } = await explain(file, 'cannot be read', async () => {
-    if ((await stat(file)).isCharacterDevice()) throw new Error('this is a device, want a text file');
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file));
-    return { text, lines: text.split(/\r?\n/).filter((line) => line.trim() !== '') };
-  });
-  if (text.includes('\0')) throw new UserError(`[${file}] cannot be read: this is no text file`);
-  if (lines.length === 0) throw new UserError(`[${file}] is empty: want something on each line`);
-  return lines;
+  const found = await statPath(file);
+  if (!found) throw new UserError(`[${file}] no such file: want a text file`);
+  if (found.isDirectory()) throw new UserError(`[${file}] is a folder: want a text file`);
+  if (found.isCharacterDevice()) throw new UserError(`[${file}] is a device: want a text file`); // /dev/zero has no end
+  const bytes = await explain(file, 'cannot be read', () => readFile(file));
+  const lines = textOf(bytes, file).split(/\r?\n/);
+  const full = lines.filter((line) => line.trim() !== '');
+  if (full.length === 0) throw new UserError(`[${file}] is empty: want something on each line`);
+  return full;
+}
+
+function textOf(bytes: Uint8Array, file: string): string {
+  try {
+    if (!bytes.includes(0)) return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {} // what it says differs between runtimes
+  throw new UserError(`[${file}] cannot be read: this is no text in UTF-8`);
 }
 
 /** Throws a UserError unless files of these `kinds` can be written at `file` and beside it at `more`. */
@@ -28,6 +36,7 @@ export async function checkOutput(file: string, kinds: readonly string[], more: 
   for (const one of [file, ...more]) {
     if ((await statPath(one))?.isDirectory()) throw new UserError(`[${one}] cannot be written: it is a folder`);
   }
-  const folder = `${path.dirname(file)}${path.sep}.`; // an error if that is a file
+  const folder = path.dirname(file);
+  if (!(await statPath(folder))?.isDirectory()) throw new UserError(`[${file}] cannot be written: no such folder`);
   await explain(file, 'cannot be written', () => access(folder, constants.W_OK));
 }

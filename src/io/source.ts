@@ -31,7 +31,8 @@ const MAX_READ = 2 ** 30;
 const MAX_TEXT = 2 ** 28;
 
 /** What is at a path on disk; undefined where nothing is. Throws a UserError where that cannot be known, as without permission. */
-export async function statPath(path: string): Promise<{ isFile(): boolean; isDirectory(): boolean } | undefined> {
+type Found = { isFile(): boolean; isDirectory(): boolean; isCharacterDevice(): boolean };
+export async function statPath(path: string): Promise<Found | undefined> {
   const { stat } = await import('node:fs/promises');
   return stat(path).catch((error) => {
     if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(error.code)) return undefined;
