@@ -30,8 +30,9 @@ const MAX_READ = 2 ** 30;
 /** Text files (configs, tokenizers, templates) are far smaller; a weight file opened as text is not. */
 const MAX_TEXT = 2 ** 28;
 
-/** What is at a path on disk; undefined where nothing is. Throws a UserError where that cannot be known, as without permission. */
 type Found = { isFile(): boolean; isDirectory(): boolean; isCharacterDevice(): boolean };
+
+/** What is at a path on disk; undefined where nothing is. Throws a UserError where that cannot be known, as without permission. */
 export async function statPath(path: string): Promise<Found | undefined> {
   const { stat } = await import('node:fs/promises');
   return stat(path).catch((error) => {

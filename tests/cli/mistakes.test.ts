@@ -22,6 +22,7 @@ describe('help', () => {
   test.each([
     ['--help'],
     ['classify', '--help'],
+    ['embed', '--help'],
     ['inspect', '--help'],
     ['start', '--help'],
     ['doctor', '--help'],
