@@ -53,6 +53,11 @@ describe('plan', () => {
       () => config('heads', { model_type: 'clip', text_config: { num_attention_heads: 7 } }),
       'config.json describes no model',
     ],
+    [
+      'a picture smaller than a patch',
+      () => config('small', { model_type: 'clip', vision_config: { image_size: 10, patch_size: 32 } }),
+      'config.json describes no model',
+    ],
   ])('%s is one line and code 2', async (_, make, message) => {
     const { code, out, err } = await tessera(['plan', '--model', await make()], NO_DEVICE);
     expect({ code, out }).toEqual({ code: 2, out: '' });
