@@ -1,2 +1,2 @@
-export type Sizes = { engine: number; browser: number; index: number; cli: number };
+export type Sizes = { engine: number; browser: number; worker: number; index: number; cli: number };
 export function buildAll(options?: { types?: boolean; folder?: string }): Promise<Sizes>;

@@ -1,5 +1,5 @@
-// Builds dist/: index.js for Node, Bun and Deno, browser.js for pages, cli.js for the command line, types/ with --types.
-// Prints what engine + CLIP weigh and fails above the limit. --quiet: nothing but errors.
+// Builds dist/: index.js for Node, Bun and Deno, browser.js and worker.js for pages, cli.js for the command line, types/ with
+// --types. Prints what engine + CLIP weigh and fails above the limit. --quiet: nothing but errors.
 import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import process from 'node:process';
@@ -42,7 +42,7 @@ const NODE = {
   minify: false,
   platform: 'node',
   packages: 'external',
-  plugins: [wgslPlugin, without(/\/hash-page\.ts$/, '[hash] for pages only')],
+  plugins: [wgslPlugin, without(/\/(?:hash-page|remote)\.ts$/, '[tessera] for pages only')],
 };
 
 /** A page has no files, no npm webgpu and no wasm decoders: what asks for them says so. */
@@ -57,6 +57,13 @@ const PAGE = {
       '[browser] paths and npm packages need Node, Bun or Deno; give files, addresses or a GPUDevice',
     ),
   ],
+};
+
+/** A worker starts no other; bundlers would look for it without end. */
+const WORKER = {
+  ...PAGE,
+  entryPoints: ['src/worker.ts'],
+  plugins: [...PAGE.plugins, without(/\/remote\.ts$/, '[worker] a worker starts no other')],
 };
 
 /** Leaves modules out: in their place is an error, or nothing. */
@@ -78,22 +85,24 @@ export async function buildAll({ types = false, folder = path.join(ROOT, 'dist')
   const { version } = JSON.parse(await readFile(path.join(ROOT, 'package.json'), 'utf8'));
   const define = { TESSERA_VERSION: JSON.stringify(version) };
   const stdin = { contents: ENGINE, resolveDir: ROOT, loader: 'ts' };
-  const [index, browser, cli, engine] = await Promise.all([
+  const [index, browser, worker, cli, engine] = await Promise.all([
     file({ ...NODE, entryPoints: ['src/index.ts'] }),
     file({ ...PAGE, entryPoints: ['src/index.ts'] }),
+    file(WORKER),
     file({ ...NODE, entryPoints: ['src/cli/main.ts'], define, banner: { js: `#!/usr/bin/env node\n${SYMBOLS}` } }),
     file({ ...PAGE, stdin }),
   ]);
   await mkdir(folder, { recursive: true });
-  for (const [name, bytes] of Object.entries({ 'index.js': index, 'browser.js': browser, 'cli.js': cli })) {
+  const files = { 'index.js': index, 'browser.js': browser, 'worker.js': worker, 'cli.js': cli };
+  for (const [name, bytes] of Object.entries(files)) {
     const draft = path.join(folder, `${name}.${process.pid}`); // whole or not at all: tests build in parallel
     await writeFile(draft, bytes);
     if (name === 'cli.js') await chmod(draft, 0o755);
     await rename(draft, path.join(folder, name));
   }
   if (types) await buildTypes(path.join(folder, 'types'));
-  const gzipped = (bytes) => gzipSync(bytes, { level: 9 }).length;
-  return { engine: gzipped(engine), browser: gzipped(browser), index: gzipped(index), cli: gzipped(cli) };
+  const sizes = Object.entries({ engine, index, browser, worker, cli });
+  return Object.fromEntries(sizes.map(([name, bytes]) => [name, gzipSync(bytes, { level: 9 }).length]));
 }
 
 /** Declarations of what src/index.ts reaches, with tsconfig.json's settings. */
@@ -125,7 +134,8 @@ async function main(argv) {
   const kb = (bytes) => `${(bytes / 1000).toFixed(1)} kB`;
   if (!quiet) {
     console.log(`engine + CLIP ${kb(sizes.engine)} (at most ${MAX_KB} kB), minified and gzipped`);
-    console.log(`dist/index.js ${kb(sizes.index)}, browser.js ${kb(sizes.browser)}, cli.js ${kb(sizes.cli)}`);
+    const files = ['index', 'browser', 'worker', 'cli'].map((name) => `${name}.js ${kb(sizes[name])}`);
+    console.log(`dist/${files.join(', ')}`);
     console.log(`built in ${((performance.now() - start) / 1000).toFixed(1)} s`);
   }
   if (sizes.engine > MAX_KB * 1000) {

@@ -1,10 +1,12 @@
 // `pipeline(task, model, options)`, the way into every task, as in transformers and transformers.js.
+import { runtime } from '../gpu/host.ts';
 import { UserError } from '../io/error.ts';
 import type { FromPretrained } from '../io/pretrained.ts';
 import type { ModelSource } from './auto.ts';
 import { imageFeatureExtraction } from './image-feature-extraction.ts';
+import type { InWorker, ModelInWorker } from './remote.ts';
 import { shipped } from './shipped.ts';
-import { zeroShotImageClassification } from './zero-shot-image-classification.ts';
+import { type ZeroShotImageClassifier, zeroShotImageClassification } from './zero-shot-image-classification.ts';
 
 /** Tasks, with the model in weights/ that each uses when none is named. */
 const TASKS = {
@@ -15,20 +17,44 @@ export type Task = keyof typeof TASKS;
 /** What `pipeline` gives for a task. */
 type Ready<T extends Task> = Awaited<ReturnType<(typeof TASKS)[T]['open']>>;
 
+/** The same, called in the page while it runs in a worker. */
+type Remote<T extends Task> = T extends 'zero-shot-image-classification'
+  ? ZeroShotImageClassifier<ModelInWorker>
+  : ((...args: Parameters<Ready<T>>) => ReturnType<Ready<T>>) & { model: ModelInWorker } & Disposable & {
+        dispose(): void;
+      };
+type InPlace = FromPretrained & { worker?: false | undefined };
+
 /**
  * A ready task: `const classify = await pipeline('zero-shot-image-classification', folder)`. Without a model it takes the
- * small one that ships with the package (Node, Deno, Bun). Throws a UserError for an unknown task or an unfit model.
+ * small one that ships with the package (Node, Deno, Bun). In a page, with `worker: true`, all of it runs in a Web Worker.
+ * Throws a UserError for an unknown task or an unfit model.
  */
 export async function pipeline<T extends Task>(
   task: T,
+  model: ModelSource | null | undefined,
+  options: InWorker,
+): Promise<Remote<T>>;
+export async function pipeline<T extends Task>(
+  task: T,
   model?: ModelSource | null,
-  options: FromPretrained = {},
-): Promise<Ready<T>> {
+  options?: InPlace,
+): Promise<Ready<T>>;
+export async function pipeline<T extends Task>(
+  task: T,
+  model?: ModelSource | null,
+  options: InWorker | InPlace = {},
+): Promise<Ready<T> | Remote<T>> {
   if (!Object.hasOwn(TASKS, task)) {
     throw new UserError(
       `[pipeline] unknown task: got ${JSON.stringify(task)}, want one of ${Object.keys(TASKS).join(', ')}`,
     );
   }
+  if (options.worker) {
+    if (runtime !== 'browser') throw new UserError(`[pipeline] worker: got ${runtime}, want a page; leave it out here`);
+    const { remote } = await import('./remote.ts');
+    return remote(task, model, options) as Promise<unknown> as Promise<Remote<T>>;
+  }
   const { open, model: standard } = TASKS[task];
-  return open(model ?? (await shipped(standard)), options) as Promise<Ready<T>>;
+  return open(model ?? (await shipped(standard)), options as FromPretrained) as Promise<Ready<T>>;
 }

@@ -28,8 +28,8 @@ type Classify = {
   (images: readonly ImageInput[], labels: readonly string[], options?: ZeroShotOptions): Promise<Classification[][]>;
 };
 
-export type ZeroShotImageClassifier = Classify & {
-  model: Awaited<ReturnType<typeof AutoModel.from_pretrained>>;
+export type ZeroShotImageClassifier<Model = Awaited<ReturnType<typeof AutoModel.from_pretrained>>> = Classify & {
+  model: Model;
   model_type: string;
   /** What a call takes when it names none. */
   hypothesis_template: string;

@@ -48,6 +48,55 @@ test(
   PATIENCE,
 );
 
+/** In the page: which part of the time since `start()` was the longest without a frame; a large picture as a visitor drops it. */
+const FRAMES = `
+  let began = 0, last = 0, longest = 0;
+  const look = () => ((longest = Math.max(longest, performance.now() - last)), (last = performance.now()));
+  const tick = () => (look(), requestAnimationFrame(tick));
+  const start = () => ((began = last = performance.now()), (longest = 0));
+  const stalled = () => (look(), longest / (last - began));
+  async function drop() {
+    const canvas = new OffscreenCanvas(4000, 3000);
+    const context = canvas.getContext('2d');
+    context.fillStyle = context.createLinearGradient(0, 0, 4000, 3000);
+    context.fillStyle.addColorStop(0, 'red');
+    context.fillStyle.addColorStop(1, 'blue');
+    context.fillRect(0, 0, 4000, 3000);
+    const files = new DataTransfer();
+    files.items.add(new File([await canvas.convertToBlob()], 'large.png'));
+    const input = document.getElementById('file');
+    input.files = files.files;
+    document.getElementById('status').textContent = '';
+    start();
+    input.dispatchEvent(new Event('change'));
+  }
+  start();
+  requestAnimationFrame(tick);`;
+
+test(
+  'the page goes on while the model loads and while a large picture is named',
+  async () => {
+    const browser = await openChromium(true);
+    try {
+      const page = await browser.newPage();
+      await page.evaluateOnNewDocument(FRAMES);
+      await page.goto(address);
+      const named = async () => {
+        const wait = { polling: 50, timeout: PATIENCE }; // not by frames
+        await page.waitForFunction("/ ms on |Sorry/.test(document.getElementById('status').textContent)", wait);
+        expect(await page.evaluate('document.getElementById("status").textContent')).toMatch(/ ms on /);
+        return (await page.evaluate('stalled()')) as number;
+      };
+      expect(await named()).toBeLessThan(0.5);
+      await page.evaluate('drop()');
+      expect(await named()).toBeLessThan(0.5); // 0.15; 0.85 without a worker
+    } finally {
+      await browser.close();
+    }
+  },
+  PATIENCE,
+);
+
 test('serves what the page needs and nothing else', async () => {
   const status = async (file: string) => (await fetch(new URL(file, address))).status;
   expect(await status('/weights/world/concepts.json')).toBe(200);

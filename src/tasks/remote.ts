@@ -1,0 +1,172 @@
+// A task in a Web Worker, called from its page as if it were there. For pages; at the other end is ../worker.ts.
+import { type Device, type DeviceChoice, DeviceLost } from '../gpu/device.ts';
+import { UserError } from '../io/error.ts';
+import type { FromPretrained, Pretrained } from '../io/pretrained.ts';
+import { type Ask, replace, type ToPage, type ToWorker, unpackError, unpackTensors } from './wire.ts';
+
+export type InWorker = Omit<FromPretrained, 'device'> & {
+  /**
+   * `true`: in a worker made of the file worker.js beside this one. Or the address of that file, or a new Worker that runs it
+   * and is then this task's alone, to its end.
+   */
+  worker: true | string | URL | Worker;
+  /** How the worker finds its device, as for `setDevice`. */
+  device?: DeviceChoice | undefined;
+};
+
+/** What a page sees of a model in a worker. */
+export type ModelInWorker = Pick<Pretrained<object>, 'name' | 'config' | 'unused'> & {
+  device: Pick<Device, 'adapter'>;
+};
+
+type Remote = ((...args: unknown[]) => Promise<unknown>) & { dispose(): void; [Symbol.dispose](): void };
+type Waiting = { resolve(result: unknown): void; reject(error: unknown): void; signal: AbortSignal | undefined };
+/** One worker, from its start to its end. */
+type Line = { ask(tessera: Ask['tessera'], args: unknown[]): Promise<unknown>; end(reason: unknown): void };
+
+const PATIENCE = 60_000; // until the first sign of life
+const taken = new WeakSet<Worker>();
+
+/**
+ * Opens `task` in a worker. What it is called with is copied; tensors in results have their values on the host. When the
+ * worker ends by itself, calls under way throw a DeviceLost and the next starts another. Throws a UserError where none starts.
+ */
+export async function remote(task: string, model: unknown, options: InWorker): Promise<Remote> {
+  const { worker, progress_callback, signal, ...rest } = options;
+  signal?.throwIfAborted();
+  const base = globalThis.document?.baseURI ?? location.href;
+  let line: Line | undefined;
+  let disposed: Error | undefined;
+
+  function open(more: { signal?: AbortSignal | undefined } = {}): [Line, Promise<unknown>] {
+    const lock = `tessera ${crypto.randomUUID?.()}`;
+    const opened = connect(worker, task, lock, progress_callback, () => {
+      line = undefined;
+    });
+    const about = opened.ask('open', [lock, base, task, model, { ...rest, ...more }]);
+    about.catch(opened.end);
+    line = opened;
+    return [opened, about];
+  }
+  async function call(...args: unknown[]): Promise<unknown> {
+    if (disposed) throw disposed;
+    return (line ?? open()[0]).ask('call', args);
+  }
+  const dispose = () => {
+    disposed ??= new Error(`[${task}] was disposed and is used again`);
+    line?.end(disposed);
+  };
+  const about = await open({ signal })[1];
+  return Object.assign(call, about, { dispose, [Symbol.dispose]: dispose });
+}
+
+function connect(
+  choice: InWorker['worker'],
+  task: string,
+  lock: string,
+  onProgress: FromPretrained['progress_callback'],
+  onEnd: () => void,
+): Line {
+  const worker = start(choice);
+  const waiting = new Map<number, Waiting>();
+  const post = (message: ToWorker, moved: Transferable[] = []) => worker.postMessage(message, moved);
+  let last = 0;
+  let isStarted = false;
+  let reason: unknown;
+
+  function end(why: unknown): void {
+    if (reason) return;
+    reason = why;
+    clearTimeout(timer);
+    worker.terminate(); // its device goes with it
+    onEnd();
+    for (const { reject } of waiting.values()) reject(why);
+  }
+  const timer = setTimeout(() => end(notStarted(choice, `nothing came for ${PATIENCE / 1000} s`)), PATIENCE);
+  const next = choice instanceof Worker ? 'make a new one and open the task again' : 'call again, and another starts';
+  const died = (how: string) => end(new DeviceLost(`[${task}] the worker ${how}: ${next}`));
+  const hear = (data: ToPage) => {
+    clearTimeout(timer);
+    if (data.tessera === 'progress') return onProgress?.(data.event);
+    if (data.tessera === 'started') {
+      isStarted = true;
+      navigator.locks?.request(lock, () => died('ended before it answered')).catch(() => {});
+      return;
+    }
+    const { resolve, reject, signal } = waiting.get(data.id) ?? {};
+    if (data.tessera === 'done') resolve?.(unpackTensors(data.result));
+    else reject?.(data.aborted ? signal?.reason : unpackError(data));
+  };
+  worker.addEventListener('message', ({ data }) => {
+    try {
+      if (data?.tessera) hear(data);
+    } catch (error) {
+      end(error); // of the callback
+    }
+  });
+  worker.addEventListener('error', (event) => {
+    event.preventDefault(); // the calls tell
+    if (isStarted) died(`failed (${event.message})`);
+    else end(notStarted(choice, event.message || 'its script cannot be loaded'));
+  });
+
+  async function ask(tessera: Ask['tessera'], args: unknown[]): Promise<unknown> {
+    const id = ++last;
+    const signals = args.map((arg) => (arg as { signal?: unknown } | null | undefined)?.signal);
+    const signalAt = signals.findIndex((signal) => signal instanceof AbortSignal);
+    const signal = signals[signalAt] as AbortSignal | undefined;
+    const abort = () => post({ tessera: 'abort', id });
+    try {
+      return await new Promise((resolve, reject) => {
+        const moved: Transferable[] = [];
+        const sent = args.map((arg) => replace(arg, portable(moved)));
+        post({ tessera, id, args: sent, signalAt, aborted: signal?.aborted ?? false }, moved);
+        waiting.set(id, { resolve, reject, signal });
+        signal?.addEventListener('abort', abort);
+      });
+    } catch (error) {
+      if (!(error instanceof DOMException && error.name === 'DataCloneError')) throw error;
+      const want = 'texts, addresses, files, Blobs, bytes, pixels or ImageData, and as device how to find one';
+      throw new UserError(`[${task}] something given cannot go to a worker: ${error.message} Want ${want}`);
+    } finally {
+      waiting.delete(id);
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+  return { ask, end };
+}
+
+function start(choice: InWorker['worker']): Worker {
+  if (choice instanceof Worker) {
+    if (taken.has(choice))
+      throw new UserError('[pipeline] worker: got a Worker that had a task already, want a new one');
+    taken.add(choice);
+    return choice;
+  }
+  try {
+    // in the form that bundlers look for
+    if (choice === true) return new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+    return new Worker(choice, { type: 'module' });
+  } catch (error) {
+    throw notStarted(choice, (error as Error).message);
+  }
+}
+
+function notStarted(choice: InWorker['worker'], why: string): UserError {
+  const place = choice instanceof Worker ? 'the Worker given' : choice === true ? 'worker.js beside the code' : choice;
+  return new UserError(
+    `[pipeline] worker: got none from ${place} (${why}), want dist/worker.js of this package, on the page's origin and allowed by ` +
+      'its Content-Security-Policy. From another origin: new Worker(URL.createObjectURL(new Blob([\'import "ADDRESS"\'], ' +
+      "{ type: 'text/javascript' })), { type: 'module' })",
+  );
+}
+
+/** Copies what a clone refuses, or would copy with the whole buffer behind it. */
+const portable = (moved: Transferable[]) => (value: unknown) => {
+  if (value instanceof URL) return value.href;
+  if (value instanceof AbortSignal) return null; // the worker has one of its own
+  if (!(value instanceof ArrayBuffer) && !(ArrayBuffer.isView(value) && 'slice' in value)) return undefined;
+  const copy = (value as Uint8Array | ArrayBuffer).slice();
+  moved.push(copy instanceof ArrayBuffer ? copy : (copy.buffer as ArrayBuffer));
+  return copy;
+};

@@ -1,0 +1,67 @@
+// What goes between a page (remote.ts) and its worker (../worker.ts): messages, and what a structured clone would lose.
+import { run } from '../exec/run.ts';
+import { DeviceLost } from '../gpu/device.ts';
+import { OutOfMemory } from '../gpu/pool.ts';
+import { UserError } from '../io/error.ts';
+import type { Progress } from '../io/load.ts';
+import { tensor } from '../ops/create.ts';
+import type { DType, TypedArray } from '../tensor/dtype.ts';
+import { Tensor } from '../tensor/tensor.ts';
+
+/** `signalAt`: which of the arguments had the caller's signal as its `signal`; `aborted`: it was before this was sent. */
+export type Ask = { tessera: 'open' | 'call'; id: number; args: unknown[]; signalAt: number; aborted: boolean };
+export type ToWorker = Ask | { tessera: 'abort'; id: number };
+export type ToPage =
+  | { tessera: 'started' }
+  | { tessera: 'progress'; event: Progress }
+  | { tessera: 'done'; id: number; result: unknown }
+  | ({ tessera: 'failed'; id: number; aborted: boolean } & Failure);
+
+/** The classes of errors that a clone makes plain Errors of. */
+const CLASSES = { UserError, DeviceLost, OutOfMemory };
+type Failure = { error: unknown; name?: keyof typeof CLASSES | undefined };
+
+export function packError(error: unknown): Failure {
+  const name = (Object.keys(CLASSES) as (keyof typeof CLASSES)[]).find((name) => error instanceof CLASSES[name]);
+  try {
+    return { name, error: structuredClone(error) };
+  } catch {
+    return { name, error: new Error(error instanceof Error ? error.message : String(error)) }; // its cause holds a function
+  }
+}
+
+export const unpackError = ({ error, name }: Failure): unknown =>
+  name ? Object.assign(Object.setPrototypeOf(error, CLASSES[name].prototype), { name }) : error;
+
+type Packed = { shape: readonly number[]; dtype: DType; data?: TypedArray };
+const TENSOR = 'tessera:tensor';
+
+/** A result with the values of its tensors, which are computed and disposed of. */
+export async function packTensors(result: unknown): Promise<unknown> {
+  const found = new Map<Tensor, Packed>();
+  const packed = replace(result, (value) => {
+    if (!(value instanceof Tensor)) return undefined;
+    if (!found.has(value)) found.set(value, { shape: value.shape, dtype: value.dtype });
+    return { [TENSOR]: found.get(value) };
+  });
+  await run([...found.keys()]);
+  for (const [t, to] of found) to.data = await t.data();
+  for (const t of found.keys()) t.dispose();
+  return packed;
+}
+
+/** The same result with tensors whose values are here, on the host. */
+export const unpackTensors = (result: unknown): unknown =>
+  replace(result, (value) => {
+    const { shape, dtype, data } = (value as { [TENSOR]?: Packed } | null)?.[TENSOR] ?? {};
+    return data && tensor(data, shape, { dtype: dtype! });
+  });
+
+/** A copy of nested lists and plain objects; `swap` gives what replaces a value in it, or undefined. */
+export function replace(value: unknown, swap: (value: unknown) => unknown): unknown {
+  const swapped = swap(value);
+  if (swapped !== undefined) return swapped;
+  if (Array.isArray(value)) return value.map((one) => replace(one, swap));
+  if (typeof value !== 'object' || !value || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, replace(one, swap)]));
+}
