@@ -53,6 +53,14 @@ export function pretrained<M extends object>(name: string, build: (w: Weights, c
   };
 }
 
+/** A tower alone, from a checkpoint of its own or from one with several: there it has `NAME_model` and `NAME_config`. */
+export function tower<M>(name: string, build: (w: Weights, ...configs: unknown[]) => M) {
+  return (w: Weights, config: Config): M => {
+    const own = config[`${name}_config`];
+    return own ? build(w.at(`${name}_model`), own, config[`${name}_config_dict`]) : build(w, config);
+  };
+}
+
 async function load<M extends object>(
   name: string,
   build: (w: Weights, config: Config) => M,

@@ -1,7 +1,7 @@
 // CLIP, Radford et al. 2021, arXiv:2103.00020. Reference: transformers CLIPModel; checkpoint keys are used unchanged.
 // B = batch, L = tokens, D = hidden_size, E = projection_dim.
 import { settings } from '../io/config.ts';
-import { type Config, pretrained } from '../io/pretrained.ts';
+import { type Config, pretrained, tower } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
 import { type ImageInputs, keyMask, patchEmbedding, type TextInputs, textEmbeddings } from '../nn/embeddings.ts';
 import { encoder } from '../nn/encoder.ts';
@@ -82,10 +82,5 @@ function clip(w: Weights, config: Config) {
 }
 
 export const CLIPModel = pretrained('CLIPModel', clip);
-export const CLIPTextModel = pretrained('CLIPTextModel', clipText);
-/** The tower alone, from a checkpoint of its own or from one with both towers. */
-export const CLIPVisionModel = pretrained('CLIPVisionModel', (w, config) =>
-  config.vision_config
-    ? clipVision(w.at('vision_model'), config.vision_config, config.vision_config_dict)
-    : clipVision(w, config),
-);
+export const CLIPTextModel = pretrained('CLIPTextModel', tower('text', clipText));
+export const CLIPVisionModel = pretrained('CLIPVisionModel', tower('vision', clipVision));

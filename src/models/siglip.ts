@@ -1,6 +1,6 @@
 // SigLIP, Zhai et al. 2023, arXiv:2303.15343; keys of transformers' SiglipModel. B = batch, L = tokens, D = hidden_size.
 import { settings } from '../io/config.ts';
-import { type Config, pretrained } from '../io/pretrained.ts';
+import { type Config, pretrained, tower } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
 import { multiheadAttention } from '../nn/attention.ts';
 import { type ImageInputs, keyMask, patchEmbedding, type TextInputs, textEmbeddings } from '../nn/embeddings.ts';
@@ -76,8 +76,5 @@ function siglip(w: Weights, config: Config) {
 }
 
 export const SiglipModel = pretrained('SiglipModel', siglip);
-export const SiglipTextModel = pretrained('SiglipTextModel', siglipText);
-/** The tower alone, from a checkpoint of its own or from one with both towers. */
-export const SiglipVisionModel = pretrained('SiglipVisionModel', (w, config) =>
-  config.vision_config ? siglipVision(w.at('vision_model'), config.vision_config) : siglipVision(w, config),
-);
+export const SiglipTextModel = pretrained('SiglipTextModel', tower('text', siglipText));
+export const SiglipVisionModel = pretrained('SiglipVisionModel', tower('vision', siglipVision));
