@@ -15,6 +15,7 @@ export type Graph = {
   key: string;
 };
 
+const MOST = 2 ** 32 - 2 ** 16; // elements of a node, less what the last workgroup counts beyond
 const LARGE = 20_000; // nodes; a training step of a large model has a few thousand
 let warned = false;
 let nextOp = 0;
@@ -63,6 +64,9 @@ export function trace(outputs: readonly Tensor[]): Graph {
     if (index.has(t)) continue;
     index.set(t, index.size);
     if (!isLeaf) {
+      if (t.size > MOST) {
+        throw new RangeError(`[${t.op!.name}] ${t}: ${t.size} elements, and kernels count to 2^32; split the tensor`);
+      }
       graph.nodes.push(t);
       const inputs = t.inputs.map((x) => `${index.get(x.base)}:${x.shape}:${x.layout.strides}:${x.layout.offset}`);
       parts.push(`${idOf(t.op!)}(${inputs.join(';')})${JSON.stringify(t.attrs)}${t.dtype}${t.shape}`);

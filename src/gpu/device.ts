@@ -60,6 +60,10 @@ export class Device {
 
   /** A device of this host with all the adapter's limits; see `DeviceChoice`. */
   static async request(choice: DeviceChoice = {}): Promise<Device> {
+    const { max_memory = 1 } = choice;
+    if (typeof max_memory !== 'number' || !(max_memory > 0)) {
+      throw new TypeError(`[device] max_memory: got ${String(max_memory)}, want a number of bytes`);
+    }
     const { adapter, info } = await requestAdapter(choice);
     const limits: Record<string, number> = {};
     for (const name in adapter.limits) {

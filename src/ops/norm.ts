@@ -65,5 +65,10 @@ export function rms_norm(x: Tensor, weight?: Tensor, eps = 1e-6): Tensor {
 export function normalize(x: Tensor, dim = -1, eps = 1e-12): Tensor {
   checkFloat('normalize', x);
   const v = x.to('f32'); // the square of a half may be none
-  return v.div(v.square().sum(dim, true).sqrt().maximum(eps)).to(x.dtype);
+  const length = v
+    .square()
+    .sum(dim, true)
+    .maximum(eps * eps)
+    .sqrt(); // this way round it has a slope at 0
+  return v.div(length).to(x.dtype);
 }

@@ -4,7 +4,10 @@ import type { Tensor } from '../tensor/tensor.ts';
 
 export type CrossEntropyOptions = { /** Rows with this target do not count. */ ignore_index?: number };
 
-/** Mean of -log softmax(logits)[target], as torch.nn.functional.cross_entropy. logits: [N, C], target: i32 or u32 [N]. */
+/**
+ * Mean of -log softmax(logits)[target], as torch.nn.functional.cross_entropy. logits: [N, C], target: i32 or u32 [N]. A target
+ * out of range throws where its values are still on the host; one that was computed is taken to the nearest class.
+ */
 export function cross_entropy(
   logits: Tensor,
   target: Tensor,

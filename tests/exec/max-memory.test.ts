@@ -22,6 +22,10 @@ describe('max_memory', () => {
     expect(await x.narrow(0, 0, 10).square().mean().item()).toBeGreaterThan(0);
     x.dispose();
   });
+  it('is a number of bytes', async () => {
+    await expect(tight(Number.NaN)).rejects.toThrow('max_memory: got NaN, want a number of bytes');
+    await expect(tight(-1)).rejects.toThrow('want a number of bytes');
+  });
   it('makes room of what waits', async () => {
     const device = await tight(3e6);
     for (let size = 500_000; size > 490_000; size -= 1000) {

@@ -85,3 +85,19 @@ describe('norms of large halves', () => {
     expect(Math.max(...float.map(Math.abs))).toBeGreaterThan(1e-4);
   });
 });
+
+it('normalize of zeros has the slope 1 / eps', async () => {
+  const w = tensor([
+    [3, 4],
+    [0, 0],
+  ]);
+  const [dw] = grad(
+    w
+      .normalize()
+      .mul(tensor([1, 2]))
+      .sum(),
+    [w],
+  );
+  const [, row] = (await dw!.tolist()) as number[][];
+  for (const [i, d] of row!.entries()) expect(Math.abs(d / ((i + 1) * 1e12) - 1)).toBeLessThan(1e-6);
+});

@@ -178,3 +178,9 @@ describe('sum and mean', () => {
 it('mean of halves does not overflow on the way', async () => {
   expect(await full([300_000], 0.5, 'f16').mean().item()).toBe(0.5);
 });
+
+it('more elements than a kernel counts are refused, stored or not', async () => {
+  await expect(full([65536, 65536], 1).sum().item()).rejects.toThrow('kernels count to 2^32');
+  const a = full([70_000], 1).add(0);
+  await expect(a.unsqueeze(1).mul(a.unsqueeze(0)).mean().item()).rejects.toThrow('kernels count to 2^32');
+});
