@@ -13,6 +13,7 @@ const { outputFiles } = await build({
   outdir: folder,
   outExtension: { '.js': '.mjs' },
   bundle: true,
+  splitting: true, // a peer is looked for when it is asked for
   write: false,
   format: 'esm',
   target: 'node20',

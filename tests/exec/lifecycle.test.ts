@@ -127,7 +127,7 @@ it('leaks nothing when a result is an argument', async () => {
     expect(await r.x.tolist()).toEqual([1, 2]);
     r.y.dispose();
   }
-  expect(await live()).toBe(before);
+  expect(await live()).toBeLessThanOrEqual(before); // the collector may have come by
 });
 
 it('says that a computed loss has no gradient any more', async () => {
