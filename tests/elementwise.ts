@@ -46,7 +46,11 @@ export const BINARY: Record<string, Binary> = {
 };
 export const DIV: Binary = [(a, b) => a.div(b), (a, b) => a / b, DIVIDED];
 /** Of a base from 1 on, whose own rounding the exponent multiplies. */
-export const POW: Binary = [(a, b) => a.square().add(1).pow(b), (a, b) => (a * a + 1) ** b, ulp(6)];
+export const POW: Binary = [
+  (a, b) => a.to('f32').square().add(1).pow(b).to(a.dtype),
+  (a, b) => (a * a + 1) ** b,
+  ulp(6),
+];
 
 type Comparison = [op: (a: Tensor, b: Tensor) => Tensor, f: (a: number, b: number) => boolean];
 export const COMPARE: Record<string, Comparison> = {
