@@ -10,7 +10,7 @@ const PATIENCE = 30e6; // us for the rounds of one try; at least 3 rounds are do
 const FULL = { rounds: 9, tries: 3 };
 const QUICK = { rounds: 3, tries: 1 };
 const SPREAD = 0.15; // of a median, above which it is unstable
-const TOLERANCE = 3e-4; // of the largest value expected
+export const TOLERANCE = 3e-4; // of the largest value expected
 const CHECKED = 2000; // elements compared with float64
 
 export type Row = {

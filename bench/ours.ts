@@ -3,10 +3,11 @@ import {
   CLIPModel,
   compile,
   conv2d,
-  Device,
+  type Device,
   embedding,
   run,
   scaled_dot_product_attention,
+  setDevice,
   type Tensor,
   tensor,
 } from '../src/index.ts';
@@ -36,7 +37,7 @@ const KERNELS: Record<string, Fn> = {
 };
 
 export async function open(adapter: string): Promise<Engine & { device: Device }> {
-  const device = await Device.request({ adapter });
+  const device = await setDevice({ adapter });
   let clip: ReturnType<typeof CLIPModel.from_pretrained> | undefined;
   const functionOf = async (kernel: string): Promise<Fn> => {
     if (!kernel.startsWith('clip')) return KERNELS[kernel]!;
@@ -56,7 +57,7 @@ async function prepare(c: Case, sets: number, fn: Fn, device: Device): Promise<W
   const inputs = Array.from({ length: sets }, (_, set) =>
     c.inputs.map(({ shape }, i) => shared[i] ?? tensor(values(c, i, set), shape)),
   );
-  await run(inputs.flat(), { device });
+  await run(inputs.flat(), device);
   const compiled = compile(fn);
   return {
     call: async (set) => (await compiled(...inputs[set]!)).dispose(),

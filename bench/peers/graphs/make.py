@@ -68,12 +68,17 @@ def conv(k):
     return make
 
 
-def attention(g, H, L, D):
-    """As torch exports it: the scale on both factors."""
-    q, k, v = (g.input(f"x{i}", [1, H, L, D]) for i in range(3))
+def attend(g, q, k, v, D, mask=None, **last):
+    """As torch exports it: the scale on both factors. q, k, v [B, H, L, D]."""
     scale = g.constant([D**-0.25], FLOAT, [])
     scores = g("MatMul", g("Mul", q, scale), g("Mul", g("Transpose", k, perm=[0, 1, 3, 2]), scale))
-    g("MatMul", g("Softmax", scores, axis=-1), v, output="y")
+    if mask:
+        scores = g("Add", scores, mask)
+    return g("MatMul", g("Softmax", scores, axis=-1), v, **last)
+
+
+def attention(g, H, L, D):
+    attend(g, *(g.input(f"x{i}", [1, H, L, D]) for i in range(3)), D, output="y")
     return [1, H, L, D]
 
 
@@ -143,15 +148,19 @@ def dense(g, x, name, K, N, bias=True):
 
 
 def encoder(g, x, prefix, L, D, H, causal):
-    mask = g.constant([-1e9 if j > i else 0.0 for i in range(L) for j in range(L)], FLOAT, [1, 1, L, L]) if causal else ""
+    triangle = [-1e9 if j > i else 0.0 for i in range(L) for j in range(L)]
+    mask = g.constant(triangle, FLOAT, [1, 1, L, L]) if causal else None
+    split, join = g.constant([0, 0, H, D // H]), g.constant([0, 0, D])
+    slope = g.constant([1.702], FLOAT, [])
     for i in range(12):
         layer = f"{prefix}.encoder.layers.{i}"
         n = norm(g, x, f"{layer}.layer_norm1", D)
-        q, k, v = (dense(g, n, f"{layer}.self_attn.{p}_proj", D, D) for p in "qkv")
-        a = g("MultiHeadAttention", q, k, v, "", "", mask, domain="com.microsoft", num_heads=H)
+        parts = (g("Reshape", dense(g, n, f"{layer}.self_attn.{p}_proj", D, D), split) for p in "qkv")
+        q, k, v = (g("Transpose", part, perm=[0, 2, 1, 3]) for part in parts)
+        a = g("Reshape", g("Transpose", attend(g, q, k, v, D // H, mask), perm=[0, 2, 1, 3]), join)
         x = g("Add", x, dense(g, a, f"{layer}.self_attn.out_proj", D, D))
         h = dense(g, norm(g, x, f"{layer}.layer_norm2", D), f"{layer}.mlp.fc1", D, 4 * D)
-        h = g("QuickGelu", h, domain="com.microsoft", alpha=1.702)
+        h = g("Mul", h, g("Sigmoid", g("Mul", h, slope)))
         x = g("Add", x, dense(g, h, f"{layer}.mlp.fc2", 4 * D, D))
     return x
 
@@ -162,8 +171,7 @@ def clip_text(g, B):
     x = g("Gather", g.weight(f"{at}.embeddings.token_embedding.weight", [49408, 512]), ids, axis=0)
     x = g("Add", x, g.weight(f"{at}.embeddings.position_embedding.weight", [77, 512]))
     x = norm(g, encoder(g, x, at, 77, 512, 8, True), f"{at}.final_layer_norm", 512)
-    end = g("ArgMax", g("Cast", ids, to=FLOAT), axis=-1, keepdims=0)
-    rows = g("Add", g("Cast", end, to=TensorProto.INT32), g.constant([77 * b for b in range(B)], TensorProto.INT32))
+    rows = g("Add", g("ArgMax", ids, axis=-1, keepdims=0), g.constant([77 * b for b in range(B)]))
     x = g("Gather", g("Reshape", x, g.constant([B * 77, 512])), rows, axis=0)
     g("MatMul", x, g.weight("text_projection.weight", [512, 512]), output="y")
     return [B, 512]
