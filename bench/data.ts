@@ -26,14 +26,15 @@ export function uniform(n: number, seed: number, scale = 1): Float32Array {
   return x;
 }
 
-export const TEXT_END = 49407;
-/** Texts as CLIP's tokenizer gives them: a start, some words, the end up to the 77th token. */
+/** Texts as OpenAI's tokenizer of CLIP gives them: a start, some words, an end, zeros up to the 77th token. */
 function texts(n: number, seed: number): Int32Array {
   const next = random(seed);
   return Int32Array.from({ length: n }, (_, i) => {
     const place = i % 77;
     const words = 5 + ((seed + Math.floor(i / 77)) % 60);
-    return place === 0 ? 49406 : place <= words ? (next() >>> 0) % 40000 : TEXT_END;
+    if (place === 0) return 49406;
+    if (place <= words) return (next() >>> 0) % 40000;
+    return place === words + 1 ? 49407 : 0;
   });
 }
 

@@ -6,8 +6,8 @@ import type { Side } from './sides.ts';
 
 const SAMPLE = 50e3; // us that a sample takes at least, so that waiting for the device does not count
 const SLOW = 5e6; // us for one call, above which a side is timed once and takes no turns
-const PATIENCE = 30e6; // us for the rounds of one try; at least 3 rounds are done
-const FULL = { rounds: 9, tries: 3 };
+const PATIENCE = 15e6; // us for the rounds of one try; at least 3 rounds are done
+const FULL = { rounds: 7, tries: 3 };
 const QUICK = { rounds: 3, tries: 1 };
 const SPREAD = 0.15; // of a median, above which it is unstable
 export const TOLERANCE = 3e-4; // of the largest value expected

@@ -19,11 +19,11 @@ export type LoadRow = {
   shape: string;
   dtype: 'f16' | 'f32';
   ours_us: number;
-  /** Reading the same files in pieces of 8 MiB, and nothing else. */
+  /** Reading the same files into memory, and nothing else. */
   read_us: number;
   ratio: number;
   gbps: number;
-  /** Largest resident memory less the device's buffers, above what it was before. */
+  /** Largest resident memory beyond the weights that had arrived, above what it was before. */
   peak_mb: number;
   spread: { tessera: number; read: number };
 };
@@ -58,18 +58,20 @@ async function write(folder: string): Promise<number> {
 }
 
 /** Loads in a process of its own. */
-function inChild(bundles: string, folder: string, adapter: string, rounds: number): Promise<Loads> {
+function inChild(bundles: string, ...args: string[]): Promise<Loads> {
   return new Promise((resolve, reject) => {
-    const child = fork(`${bundles}/loading.mjs`, [folder, adapter, String(rounds)], {
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    });
+    const child = fork(`${bundles}/loading.mjs`, args, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
     let loads: Loads | undefined;
+    let said = '';
+    child.stderr!.on('data', (text) => {
+      said = (said + text).slice(-2000);
+    });
     child.on('message', (message) => {
       loads = message as Loads;
       child.kill('SIGKILL'); // nothing to save, and destructors of drivers may hang
     });
     child.on('exit', (code, signal) =>
-      loads ? resolve(loads) : reject(new Error(`[bench] the loading process ended (${signal ?? code})`)),
+      loads ? resolve(loads) : reject(new Error(`[bench] the loading process ended (${signal ?? code}): ${said}`)),
     );
   });
 }
@@ -82,17 +84,19 @@ export async function load(
   const folder = await mkdtemp(path.join(tmpdir(), 'tessera-bench-'));
   try {
     const bytes = await write(folder);
-    const loads = await inChild(bundles, folder, adapter, quick ? 1 : ROUNDS);
-    const rows = (['f16', 'f32'] as const).map((dtype): LoadRow => {
-      const { us, peaks } = loads[dtype];
-      return {
+    const rows: LoadRow[] = [];
+    let name = '';
+    for (const dtype of ['f16', 'f32'] as const) {
+      const loads = await inChild(bundles, folder, adapter, dtype, String(quick ? 1 : ROUNDS));
+      name = loads.adapter;
+      const [ours_us, read_us] = [median(loads.load), median(loads.read)];
+      rows.push({
         ...{ kernel: 'load', shape: `${Math.round(bytes / 1e6)} MB in ${SHARDS} files`, dtype },
-        ...{ ours_us: median(us), read_us: median(loads.read), ratio: median(loads.read) / median(us) },
-        ...{ gbps: bytes / median(us) / 1e3, peak_mb: Math.max(...peaks) / 1e6 },
-        spread: { tessera: spread(us), read: spread(loads.read) },
-      };
-    });
-    return { adapter: loads.adapter, rows };
+        ...{ ours_us, read_us, ratio: read_us / ours_us, gbps: bytes / ours_us / 1e3, peak_mb: loads.peak / 1e6 },
+        spread: { tessera: spread(loads.load), read: spread(loads.read) },
+      });
+    }
+    return { adapter: name, rows };
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -102,6 +106,6 @@ export function loadLine({ shape, dtype, ours_us, read_us, gbps, peak_mb }: Load
   const seconds = (us: number) => `${(us / 1e6).toFixed(2)} s`;
   return (
     `load ${shape}, F16, kept as ${dtype}: ${seconds(ours_us)} (${gbps.toFixed(2)} GB/s), read alone ${seconds(read_us)}, ` +
-    `host memory beside the buffers at most ${peak_mb.toFixed(0)} MB`
+    `host memory beyond the weights at most ${peak_mb.toFixed(0)} MB`
   );
 }

@@ -1,63 +1,57 @@
-// The process that loads: folder, adapter and rounds are its arguments; it sends one message.
-import { open, readdir } from 'node:fs/promises';
+// The process that loads: folder, adapter, dtype and rounds are its arguments; it sends one message.
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { CLIPVisionModel, Device, trim } from '../src/index.ts';
 
-type Series = { us: number[]; peaks: number[] };
-export type Loads = { adapter: string; read: number[]; f16: Series; f32: Series };
+/** Microseconds, and the largest resident memory beyond the weights, in bytes. */
+export type Loads = { adapter: string; load: number[]; read: number[]; peak: number };
 
-const PIECE = 8 << 20;
 const EVERY = 20; // ms
 
-const [folder = '', adapter, rounds] = process.argv.slice(2);
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL')); // nobody is left to answer
+const [folder = '', adapter = 'auto', dtype, rounds] = process.argv.slice(2);
 
-const now = () => 1e3 * performance.now();
+const us = () => 1e3 * performance.now();
 
-/** Reads the weights and forgets them; microseconds. */
-async function readAll(): Promise<number> {
+/** Reads the files of weights and forgets them. */
+async function read(): Promise<number> {
   const names = (await readdir(folder)).filter((name) => name.endsWith('.safetensors'));
-  const piece = new Uint8Array(PIECE);
-  const start = now();
-  for (const name of names) {
-    const file = await open(path.join(folder, name));
-    for (let at = 0, n = 1; n > 0; at += n) n = (await file.read(piece, 0, PIECE, at)).bytesRead;
-    await file.close();
-  }
-  return now() - start;
+  const start = us();
+  for (const name of names) await readFile(path.join(folder, name));
+  return us() - start;
 }
 
-/** Loads the model once; the peak is of memory that is not buffers of the device, above what it was. */
-async function loadOnce(device: Device, dtype: 'f16' | 'f32'): Promise<{ us: number; peak: number }> {
-  await trim(device);
-  const beside = () => {
-    const { liveBytes, freeBytes } = device.pool.stats;
-    return process.memoryUsage.rss() - liveBytes - freeBytes;
-  };
-  const before = beside();
+/** Loads the model once, looking at the memory of this process meanwhile. */
+async function load(device: Device): Promise<{ time: number; peak: number }> {
+  const before = process.memoryUsage.rss();
+  let arrived = 0; // bytes of weights on the device, whose memory is ours where it is software
   let peak = 0;
-  const sample = () => {
-    peak = Math.max(peak, beside() - before);
+  const look = () => {
+    peak = Math.max(peak, process.memoryUsage.rss() - before - (device.capabilities.software ? arrived : 0));
   };
-  const timer = setInterval(sample, EVERY);
-  const start = now();
-  using _model = await CLIPVisionModel.from_pretrained(folder, { device, dtype });
+  const timer = setInterval(look, EVERY);
+  const start = us();
+  const model = await CLIPVisionModel.from_pretrained(folder, {
+    device,
+    dtype: dtype as 'f16' | 'f32',
+    progress_callback: (event) => {
+      if (event.status === 'progress') arrived = event.loaded * (dtype === 'f32' ? 2 : 1);
+    },
+  });
   await device.idle();
-  const us = now() - start;
-  sample();
+  const time = us() - start;
+  look();
   clearInterval(timer);
-  return { us, peak };
+  model.dispose();
+  await trim(device);
+  return { time, peak };
 }
 
-const device = await Device.request({ adapter: adapter! });
-const loads: Loads = { adapter: device.adapter.name, read: [], f16: { us: [], peaks: [] }, f32: { us: [], peaks: [] } };
-await readAll(); // warms the cache of files
-await loadOnce(device, 'f32'); // compiles
+const device = await Device.request({ adapter });
+const { peak } = await load(device); // in fresh memory; it also compiles, so its time does not count
+const loads: Loads = { adapter: device.adapter.name, load: [], read: [], peak };
 for (let r = 0; r < Number(rounds); r++) {
-  loads.read.push(await readAll());
-  for (const dtype of ['f16', 'f32'] as const) {
-    const { us, peak } = await loadOnce(device, dtype);
-    loads[dtype].us.push(us);
-    loads[dtype].peaks.push(peak);
-  }
+  loads.read.push(await read());
+  loads.load.push((await load(device)).time);
 }
 process.send!(loads);

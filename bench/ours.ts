@@ -57,7 +57,7 @@ async function prepare(c: Case, sets: number, fn: Fn, device: Device): Promise<W
   const inputs = Array.from({ length: sets }, (_, set) =>
     c.inputs.map(({ shape }, i) => shared[i] ?? tensor(values(c, i, set), shape)),
   );
-  await run(inputs.flat(), device);
+  await run(inputs.flat());
   const compiled = compile(fn);
   return {
     call: async (set) => (await compiled(...inputs[set]!)).dispose(),

@@ -22,7 +22,7 @@ const USAGE = `usage: npm run bench -- [kernels|models|peers|load] [--filter TEX
   --json     the result as JSON, and nothing else on stdout
 
 How: each side is a process. A sample is as many calls as take 50 ms, one after the other on inputs that rotate past the
-caches, then one wait for the queue in the side's own way; results are not read. Sides take turns in up to 9 rounds, and so
+caches, then one wait for the queue in the side's own way; results are not read. Sides take turns in up to 7 rounds, and so
 do the probes; figures are medians. A result is compared with float64, and with ours, before it is timed. Where half of
 the samples spread over more than 15 % of the median in three tries, the row is unstable. docs/performance.md says more.`;
 

@@ -63,3 +63,5 @@ process.on('message', async ({ id, request }: { id: number; request: Request }) 
     process.send!({ id, error: (error as Error)?.message ?? String(error) });
   }
 });
+// the parent was ended: nobody is left to answer, and destructors of drivers may hang
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
