@@ -31,6 +31,7 @@ export type Plan = {
 
 const ALIGN = 256; // minUniformBufferOffsetAlignment is at most this
 const MAX_GROUPS = 65535; // of each dimension of a dispatch
+const LARGE = 2 ** 18; // elements from which a faster kernel repays its longer compilation
 
 /** A number of workgroups in two dimensions; kernels count `wid.x + wid.y * num.x` and return past the end. */
 export function fold(count: Dispatch['groups']): readonly [number, number, number] {
@@ -62,7 +63,9 @@ function drafts(group: Group, capabilities: Capabilities): Draft[] {
   if (!producer) {
     const { shader } = root.op!.map!;
     const [WG, QUADS] = [constOf(shader, 'WG'), constOf(shader, 'QUADS')];
-    const changes = capabilities.software ? { LANE: QUADS, STEP: 1 } : { LANE: 1, STEP: WG };
+    const { software, subgroupSize } = capabilities;
+    const order = software ? { LANE: QUADS, STEP: 1 } : { LANE: 1, STEP: WG };
+    const changes = { ...order, WRITTEN_OUT: `${software && subgroupSize === 4 && root.size >= LARGE}` };
     const call = { params: { n: root.size }, groups: Math.ceil(root.size / (4 * WG * QUADS)), aligned: ['y'], changes };
     const dispatch = kernel(shader)({ y: root }, call);
     return [finish(dispatch, writeChain(group, 4, shader.bindings.length))];
