@@ -63,12 +63,14 @@ fn i32_quad(i: u32) -> vec4i { return vec4i(src_i32[i], src_i32[i + 1u], src_i32
 fn i32x4_at(i: u32) -> i32 { return src_i32x4[i >> 2u][i & 3u]; }
 fn i32x4_quad(i: u32) -> vec4i { return src_i32x4[i >> 2u]; }
 fn i32x4_put(i: u32, v: vec4i) { src_i32x4[i >> 2u] = v; }
+fn i32x4_some(i: u32, v: vec4i, left: u32) { src_i32x4[i >> 2u] = v; }
 
 fn u32_at(i: u32) -> u32 { return src_u32[i]; }
 fn u32_quad(i: u32) -> vec4u { return vec4u(src_u32[i], src_u32[i + 1u], src_u32[i + 2u], src_u32[i + 3u]); }
 fn u32x4_at(i: u32) -> u32 { return src_u32x4[i >> 2u][i & 3u]; }
 fn u32x4_quad(i: u32) -> vec4u { return src_u32x4[i >> 2u]; }
 fn u32x4_put(i: u32, v: vec4u) { src_u32x4[i >> 2u] = v; }
+fn u32x4_some(i: u32, v: vec4u, left: u32) { src_u32x4[i >> 2u] = v; }
 
 // bool: a u32 of 0 or 1 in memory, 0.0 or 1.0 in registers
 fn bool_at(i: u32) -> f32 { return f32(src_u32[i]); }

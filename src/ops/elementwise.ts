@@ -3,7 +3,7 @@
 import { checkDType, checkTensors } from '../tensor/check.ts';
 import { type DType, isFloat, promote } from '../tensor/dtype.ts';
 import type { Backward, Op } from '../tensor/op.ts';
-import { broadcastShapes, isContiguous } from '../tensor/shape.ts';
+import { broadcastShapes } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { full, scalar } from './create.ts';
 import { map } from './elementwise-family.ts';
@@ -21,16 +21,6 @@ const CASTS = { f32: toF32, f16: toF32, i32: toI32, u32: toU32, bool: toBool };
 export function to(x: Tensor, dtype: DType): Tensor {
   checkDType('to', dtype);
   return x.dtype === dtype ? x : CASTS[dtype]([x], { dtype, from: x.dtype });
-}
-
-const copy = map('contiguous', 'to_f32', [], [(dy) => dy]);
-const copyInt = { i32: map('contiguous', 'to_i32', [], null), u32: map('contiguous', 'to_u32', [], null) };
-
-/** The same tensor with its elements in order in memory: itself if they are. */
-export function contiguous(x: Tensor): Tensor {
-  if (isContiguous(x.shape, x.layout) && x.base.scalar === null && x.base.size === x.size) return x;
-  const { dtype } = x;
-  return dtype === 'i32' || dtype === 'u32' ? copyInt[dtype]([x], { dtype }) : copy([x], { dtype });
 }
 
 /** In a register f32, f16 and bool are all floats. */

@@ -22,15 +22,16 @@ const gatherNode = op<Attrs>(
     name: 'gather',
     saves: [1],
     backward: [(dy, { x, attrs: { dim, from } }) => scatterNode([dy.contiguous(), x[1]!], { dim, shape: from }), null],
-    dispatch: ([x, index], y, { dim }) => {
+    dispatch: ([x, index], y, { dim }, { software }) => {
       const inner = numel(x!.shape.slice(dim + 1));
       const count = numel(y.shape) / numel(x!.shape.slice(0, dim)) / inner;
       const spread = index!.size === y.size ? inner : 1;
       const together = inner % 4 === 0 && spread === 1;
       const params = { n: y.size, size: x!.shape[dim]!, count, inner, spread };
-      const changes = { four: together ? 'together' : 'each', T: QUAD[x!.dtype] };
+      const UNIT = together && software && inner % 16 === 0 ? 16 : 4;
+      const changes = { T: QUAD[x!.dtype], UNIT, ...(together && { move_each: 'move_together' }) };
       const aligned = together ? ['x', 'y'] : ['y'];
-      return [run({ x: x!, index: index!, y }, { params, groups: Math.ceil(y.size / (4 * WG)), aligned, changes })];
+      return [run({ x: x!, index: index!, y }, { params, groups: Math.ceil(y.size / (UNIT * WG)), aligned, changes })];
     },
   },
   ([x], { shape }) => ({ shape, dtype: x!.dtype === 'f16' ? 'f32' : x!.dtype }),

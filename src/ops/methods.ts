@@ -1,6 +1,7 @@
 // Ops that are methods of Tensor too: the first argument of each is a tensor, and these files export nothing else.
 export * from './argmax.ts';
 export * from './attention.ts';
+export * from './contiguous.ts';
 export * from './conv.ts';
 export * from './elementwise.ts';
 export * from './gather.ts';

@@ -122,9 +122,23 @@ describe('views', () => {
 testOp('contiguous', {
   op: (x) => x.transpose(0, 1).contiguous(),
   reference: (x) => ref.permute(x, [1, 0]),
-  inputs: [[[5, 7]], [[64, 33]]],
+  inputs: [[[5, 7]], [[1, 9]], [[64, 33]], [[68, 260]]],
   tolerance: EXACT,
   dtypes: ['f32', 'f16', 'i32', 'u32', 'bool'],
+});
+testOp('contiguous, of four dimensions', {
+  op: (x) => x.slice(3, 1).permute([0, 3, 1, 2]).contiguous(),
+  reference: (x) => ref.permute(ref.slice(x, 3, 1, x.shape[3]!), [0, 3, 1, 2]),
+  inputs: [[[2, 3, 5, 8]], [[3, 4, 8, 9]], [[1, 2, 3, 5]]],
+  tolerance: EXACT,
+  dtypes: ['f32', 'i32'],
+});
+testOp('contiguous, of a dimension in the middle', {
+  op: (x) => x.permute([0, 3, 2, 1]).contiguous(),
+  reference: (x) => ref.permute(x, [0, 3, 2, 1]),
+  inputs: [[[2, 3, 4, 7]], [[2, 8, 3, 12]]],
+  tolerance: EXACT,
+  grad: [[2, 3, 4, 5]],
 });
 
 type Pick = { kind: number; a: number; b: number };
