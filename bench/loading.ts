@@ -27,7 +27,8 @@ async function load(device: Device): Promise<{ time: number; peak: number }> {
   let arrived = 0; // bytes of weights on the device, whose memory is ours where it is software
   let peak = 0;
   const look = () => {
-    peak = Math.max(peak, process.memoryUsage.rss() - before - (device.capabilities.software ? arrived : 0));
+    const buffers = device.capabilities.software ? arrived + device.pool.stats.freeBytes : 0; // weights and used scratch
+    peak = Math.max(peak, process.memoryUsage.rss() - before - buffers);
   };
   const timer = setInterval(look, EVERY);
   const start = us();
