@@ -10,10 +10,11 @@ export function caseOf(kernel: string, dims: number[]): Case {
   return { kernel, dims, shape: dims.join('x'), ...KERNELS[kernel]!(...dims) };
 }
 
-/** The cases of a suite whose `kernel shape` contains `filter`. */
+/** The cases of a suite whose `kernel shape` matches `filter`. */
 export function cases(suite: 'kernels' | 'models' | 'peers', filter = ''): Case[] {
+  const wanted = new RegExp(filter);
   return table
     .filter(({ kernel }) => suite === 'peers' || kernel.startsWith('clip') === (suite === 'models'))
     .map(({ kernel, dims }) => caseOf(kernel, dims))
-    .filter(({ kernel, shape }) => `${kernel} ${shape}`.includes(filter));
+    .filter(({ kernel, shape }) => wanted.test(`${kernel} ${shape}`));
 }

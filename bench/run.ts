@@ -14,7 +14,7 @@ const USAGE = `usage: npm run bench -- [kernels|models|peers|load] [--filter TEX
   models     CLIP ViT-B/32 with random weights
   peers      both, beside jax-js, TensorFlow.js and onnxruntime-node on the same adapter; first: npm ci --prefix bench/peers
   load       a checkpoint of 600 MB from disk to the device
-  --filter   only rows whose 'kernel shape' contains this: gemm, 'conv3x3 1x64'
+  --filter   only rows whose 'kernel shape' matches this regular expression: gemm, 'conv3x3 1x64', '^(?!clip)'
   --adapter  software, lavapipe, gpu, or part of an adapter's name (default: TESSERA_ADAPTER, else a GPU, else software)
   --quick    one try of three rounds
   --save     also writes bench/results/SUITE-ADAPTER-DATE.json
@@ -59,8 +59,13 @@ function read(argv: string[]): Options {
     throw new UsageError(`got ${positionals.join(' ')}, want one of ${SUITES.join(', ')}`);
   }
   const { filter = '', adapter = process.env.TESSERA_ADAPTER ?? 'auto', against, quick, save, json } = values;
+  try {
+    new RegExp(filter);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
   if (suite !== 'load' && cases(suite as Exclude<Suite, 'load'>, filter).length === 0) {
-    throw new UsageError(`no row of ${suite} contains '${filter}'`);
+    throw new UsageError(`no row of ${suite} matches '${filter}'`);
   }
   return { suite: suite as Suite, filter, adapter, quick, save, against, json };
 }

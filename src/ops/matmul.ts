@@ -41,7 +41,7 @@ function tile(m: number, n: number, k: number, { software, subgroupSize }: Capab
   if (subgroupSize !== 4 && subgroupSize !== 8) {
     return { TILE_M: rows(8), TILE_N: m === 1 ? 1 : 2, WORKGROUP_M: 1, WORKGROUP_N: 8 };
   }
-  const wide = subgroupSize === 4 && m * n * k >= LARGE;
+  const wide = subgroupSize === 4 && (m === 1 || m * n * k >= LARGE);
   return { TILE_M: rows(16), TILE_N: wide ? 2 : 1, WORKGROUP_M: 1, WORKGROUP_N: subgroupSize, ...BROADCAST };
 }
 
