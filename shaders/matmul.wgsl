@@ -4,7 +4,8 @@
 // Grid: a workgroup for each batch entry, WORKGROUP_N * TILE_N quads of columns and WORKGROUP_M * TILE_M rows, rows
 // fastest. A thread owns TILE_M adjacent rows and the quads x, x + WORKGROUP_N, ...: neighbours read neighbours.
 // The form for software adapters broadcasts: a load there costs as much as 20 to 70 FMAs, so a row of `a` is loaded by
-// one lane for all. Its workgroup is one subgroup (WORKGROUP_N its size, WORKGROUP_M 1).
+// one lane for all. Its workgroup is one subgroup (WORKGROUP_N its size, WORKGROUP_M 1). Those for GPUs are other entry
+// points, at the end.
 enable subgroups;
 
 alias A = f32;                 // storage of a: f32, or packed f16
@@ -197,46 +198,133 @@ fn add_tiles(t: ptr<function, Tile>, c: ptr<function, Tile>) {
   }
 }
 
+// Where a thread's tile begins: in the product, and in each storage.
+struct Place { b: u32, row: u32, col: u32, a: u32, w: u32, y: u32 }
+fn groups() -> u32 { return p.batch * tiles_m() * tiles_n(); }
+fn tiles_m() -> u32 { return (p.m + WORKGROUP_M * TILE_M - 1u) / (WORKGROUP_M * TILE_M); }
+fn tiles_n() -> u32 { return (p.n + 4u * WORKGROUP_N * TILE_N - 1u) / (4u * WORKGROUP_N * TILE_N); }
+fn place(group: u32, x: u32, y: u32) -> Place {
+  let strip = group / tiles_m(); // neighbours in time share columns of w
+  let b = strip / tiles_n();
+  let row = ((group - strip * tiles_m()) * WORKGROUP_M + y) * TILE_M;
+  let col = 4u * ((strip - b * tiles_n()) * WORKGROUP_N * TILE_N + x);
+  let outer = b / p.inner;
+  let inner = b - outer * p.inner;
+  return Place(
+    b, row, col,
+    p.a_offset + outer * p.a_outer + inner * p.a_inner + row * p.a_m,
+    p.w_offset + outer * p.w_outer + inner * p.w_inner + col * p.w_n,
+    p.y_offset + outer * p.y_outer + inner * p.y_inner,
+  );
+}
+
+// `once` is 1. The compiler must not see the trip count: unrolled, this loop would take most of the compile time.
+fn finish(total: ptr<function, Tile>, at: Place, once: u32) {
+  for (var i = 0u; i < TILE_M * TILE_N * once; i++) {
+    let m = at.row + i / TILE_N;
+    let n = at.col + 4u * WORKGROUP_N * (i % TILE_N);
+    if (m >= p.m || n >= p.n) { continue; }
+    let v = epilogue((*total)[i / TILE_N][i % TILE_N], (at.b * p.m + m) * p.n + n, n);
+    let j = at.y + m * p.y_m + n;
+    if (N_TAIL && n + 4u > p.n) {
+      for (var c = 0u; c < p.n - n; c++) { y_set(j + c, v[c]); }
+    } else {
+      y_put(j, v);
+    }
+  }
+}
+
 @compute @workgroup_size(WORKGROUP_N, WORKGROUP_M)
 fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_id) lid: vec3u,
 ) {
-  let rows = WORKGROUP_M * TILE_M;
-  let tiles_m = (p.m + rows - 1u) / rows;
-  let tiles_n = (p.n + 4u * WORKGROUP_N * TILE_N - 1u) / (4u * WORKGROUP_N * TILE_N);
   let group = wid.x + wid.y * num.x;
-  if (group >= p.batch * tiles_m * tiles_n) { return; }
-  let strip = group / tiles_m; // neighbours in time share columns of w
-  let row = (group - strip * tiles_m) * rows + lid.y * TILE_M;
-  let b = strip / tiles_n;
-  let col = 4u * ((strip - b * tiles_n) * WORKGROUP_N * TILE_N + lid.x);
-  let outer = b / p.inner;
-  let inner = b - outer * p.inner;
-  let a_base = p.a_offset + outer * p.a_outer + inner * p.a_inner + row * p.a_m;
-  let w_base = p.w_offset + outer * p.w_outer + inner * p.w_inner + col * p.w_n;
-  let y_base = p.y_offset + outer * p.y_outer + inner * p.y_inner;
-
+  if (group >= groups()) { return; }
+  let at = place(group, lid.x, lid.y);
   var total: Tile;
   for (var start = 0u; start < p.k; start += SEGMENT) {
     let end = min(start + SEGMENT, p.k);
     var c = Tile(); // a bare `var c: Tile` keeps its value from pass to pass in Dawn
     for (var k = start; k < end; k += 4u) {
-      add_tile_terms(&c, load_rows(a_base, row, lid.x, k), a_base, k, load_w(w_base, k));
+      add_tile_terms(&c, load_rows(at.a, at.row, lid.x, k), at.a, k, load_w(at.w, k));
     }
     add_tiles(&total, &c);
   }
+  finish(&total, at, num.z);
+}
 
-  // The compiler must not see the trip count (num.z is 1): unrolled, this loop would take most of the compile time.
-  for (var i = 0u; i < TILE_M * TILE_N * num.z; i++) {
-    let m = row + i / TILE_N;
-    let n = col + 4u * WORKGROUP_N * (i % TILE_N);
-    if (m >= p.m || n >= p.n) { continue; }
-    let v = epilogue(total[i / TILE_N][i % TILE_N], (b * p.m + m) * p.n + n, n);
-    let at = y_base + m * p.y_m + n;
-    if (N_TAIL && n + 4u > p.n) {
-      for (var j = 0u; j < p.n - n; j++) { y_set(at + j, v[j]); }
-    } else {
-      y_put(at, v);
+// For GPUs and many rows: a workgroup holds DEPTH quads of k of its rows and columns in shared memory. TILE_N is 1.
+const DEPTH: u32 = 4u;
+const ROWS: u32 = WORKGROUP_M * TILE_M;
+var<workgroup> a_board: array<vec4f, ROWS * DEPTH>;             // [row, quad of k]
+var<workgroup> w_board: array<vec4f, 4u * DEPTH * WORKGROUP_N>; // [k, quad of n]
+
+@compute @workgroup_size(WORKGROUP_N, WORKGROUP_M)
+fn main_shared(
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_id) lid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let group = wid.x + wid.y * num.x;
+  if (group >= groups()) { return; }
+  let first = place(group, 0u, 0u);
+  let deep = p.w_k == 1u; // neighbours read neighbours
+  var total: Tile;
+  for (var start = 0u; start < p.k; start += SEGMENT) {
+    var c = Tile();
+    for (var k = start; k < min(start + SEGMENT, p.k); k += 4u * DEPTH) {
+      for (var i = thread; i < ROWS * DEPTH; i += WORKGROUP_M * WORKGROUP_N) {
+        let at = k + 4u * (i % DEPTH);
+        a_board[i] = vec4f(0.0);
+        if (at < p.k) { a_board[i] = load_a(first.a + min(i / DEPTH, p.m - 1u - first.row) * p.a_m, at); }
+      }
+      for (var i = thread; i < DEPTH * WORKGROUP_N; i += WORKGROUP_M * WORKGROUP_N) {
+        let q = select(i / WORKGROUP_N, i % DEPTH, deep);
+        let n = select(i % WORKGROUP_N, i / DEPTH, deep);
+        let at = k + 4u * q;
+        var four = mat4x4f();
+        if (at < p.k) { four = load_quad(first.w + 4u * n * p.w_n, at); }
+        for (var j = 0u; j < 4u; j++) { w_board[(4u * q + j) * WORKGROUP_N + n] = four[j]; }
+      }
+      workgroupBarrier();
+      for (var q = 0u; q < DEPTH; q++) {
+        var w4: Block;
+        for (var j = 0u; j < 4u; j++) { w4[0][j] = w_board[(4u * q + j) * WORKGROUP_N + lid.x]; }
+        for (var r = 0u; r < TILE_M; r++) { c[r] = add_row_terms(a_board[(lid.y * TILE_M + r) * DEPTH + q], w4, c[r]); }
+      }
+      workgroupBarrier();
     }
+    add_tiles(&total, &c);
   }
+  finish(&total, place(group, lid.x, lid.y), num.z);
+}
+
+// For GPUs and few rows: the threads along y take a segment each, and the first adds their sums in order.
+const SPLIT: u32 = 16u;
+var<workgroup> c_board: array<Tile, SPLIT * WORKGROUP_N>;
+
+@compute @workgroup_size(WORKGROUP_N, SPLIT)
+fn main_split(
+  @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_id) lid: vec3u,
+) {
+  let group = wid.x + wid.y * num.x;
+  if (group >= groups()) { return; }
+  let at = place(group, lid.x, 0u);
+  var total: Tile;
+  for (var start = 0u; start < p.k; start += SPLIT * SEGMENT) {
+    var c = Tile();
+    let own = start + lid.y * SEGMENT;
+    for (var k = own; k < min(own + SEGMENT, p.k); k += 4u) {
+      add_tile_terms(&c, Rows(), at.a, k, load_w(at.w, k));
+    }
+    c_board[lid.y * WORKGROUP_N + lid.x] = c;
+    workgroupBarrier();
+    if (lid.y == 0u) {
+      for (var s = 0u; s < SPLIT && start + s * SEGMENT < p.k; s++) {
+        var part = c_board[s * WORKGROUP_N + lid.x];
+        add_tiles(&total, &part);
+      }
+    }
+    workgroupBarrier();
+  }
+  if (lid.y == 0u) { finish(&total, at, num.z); }
 }

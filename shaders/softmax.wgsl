@@ -1,8 +1,9 @@
-// y[r] = softmax(x[r]) or its logarithm. x, y: [rows, cols] in order. A thread has a row and passes over it three times:
-// maximum, sum of exp(x - maximum), result.
+// y[r] = softmax(x[r]) or its logarithm. x, y: [rows, cols] in order. A thread, or LANES of them together, pass over a row
+// three times: maximum, sum of exp(x - maximum), result.
 alias X = f32;             // how x and y are stored
 alias Y = f32;
 const WG: u32 = 64;        // threads of a workgroup
+const LANES: u32 = 1;      // threads of a row: 1, or 8 with the functions _of_lanes
 alias V = vec4f;
 
 struct Params { rows: u32, cols: u32 }
@@ -28,33 +29,52 @@ fn probability(d: V, sum: f32) -> V {
 }
 fn log_probability(d: V, sum: f32) -> V { return d - log_(V(sum)); }
 
+// Without lanes a thread past the last row ends; with them it helps with the last, as all must meet.
+fn past(row: u32) -> bool { return row >= p.rows; }
+fn past_of_lanes(row: u32) -> bool { return false; }
+
+fn row_max_of_lanes(v: f32, lane: u32) -> f32 { return v; }
+fn row_tree_of_lanes(v: f32, lane: u32) -> f32 { return v; }
+fn highest(v: f32, lane: u32) -> f32 { return v; }
+fn highest_of_lanes(v: f32, lane: u32) -> f32 { return row_max_of_lanes(v, lane); }
+
+// the sum of exp(x - most) over a segment
+fn segment(begin: u32, end: u32, most: f32, lane: u32) -> f32 {
+  var even = V(0.0);
+  var odd = V(0.0);
+  var k = begin;
+  for (; k + 8u <= end; k += 8u) {
+    even += exp_(x_quad(k) - most);
+    odd += exp_(x_quad(k + 4u) - most);
+  }
+  if (k < end) { even += row_head(exp_(x_quad(k) - most), end - k); }
+  if (k + 4u < end) { odd += row_head(exp_(x_quad(k + 4u) - most), end - k - 4u); }
+  return row_tree(even, odd);
+}
+fn segment_of_lanes(begin: u32, end: u32, most: f32, lane: u32) -> f32 {
+  var part = 0.0;
+  for (var k = begin + lane % LANES; k < end; k += LANES) { part += exp_(V(x_at(k) - most)).x; }
+  return row_tree_of_lanes(part, lane);
+}
+
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row = (wid.x + wid.y * num.x) * WG + lane;
-  if (row >= p.rows) { return; }
-  let first = row * p.cols;
+  let row = ((wid.x + wid.y * num.x) * WG + lane) / LANES;
+  if (past(row)) { return; }
+  let first = min(row, p.rows - 1u) * p.cols;
   let end = first + p.cols;
+  let own = 4u * (lane % LANES);
 
   var top = V(x_at(first));
-  var i = first;
-  for (; i + 4u <= end; i += 4u) { top = max(top, x_quad(i)); }
+  var i = first + own;
+  for (; i + 4u <= end; i += 4u * LANES) { top = max(top, x_quad(i)); }
   for (; i < end; i++) { top.x = max(top.x, x_at(i)); }
-  let most = max(max(top.x, top.z), max(top.y, top.w));
+  let most = highest(max(max(top.x, top.z), max(top.y, top.w)), lane);
 
   var sum = 0.0;
-  for (var begin = first; begin < end; begin += ROW_SEGMENT) {
-    let stop = min(begin + ROW_SEGMENT, end);
-    var even = V(0.0);
-    var odd = V(0.0);
-    var k = begin;
-    for (; k + 8u <= stop; k += 8u) {
-      even += exp_(x_quad(k) - most);
-      odd += exp_(x_quad(k + 4u) - most);
-    }
-    if (k < stop) { even += row_head(exp_(x_quad(k) - most), stop - k); }
-    if (k + 4u < stop) { odd += row_head(exp_(x_quad(k + 4u) - most), stop - k - 4u); }
-    sum += row_tree(even, odd);
+  for (var at = 0u; at < p.cols; at += ROW_SEGMENT) {
+    sum += segment(first + at, first + min(at + ROW_SEGMENT, p.cols), most, lane);
   }
 
-  for (var k = first; k < end; k += 4u) { y_some(k, result(x_quad(k) - most, sum), end - k); }
+  for (var k = first + own; k < end; k += 4u * LANES) { y_some(k, result(x_quad(k) - most, sum), end - k); }
 }

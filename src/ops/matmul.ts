@@ -1,7 +1,8 @@
 // Matrix products. Every kernel here sums in the same order (docs/summation.md), so which one runs is a choice of speed.
 import matmulShader from '../../shaders/matmul.wgsl';
-import { kernel } from '../exec/kernel.ts';
+import { constOf, kernel } from '../exec/kernel.ts';
 import type { Capabilities } from '../gpu/device.ts';
+import type { Specialisation } from '../gpu/shader.ts';
 import { checkTensors } from '../tensor/check.ts';
 import { type DType, isFloat, promote } from '../tensor/dtype.ts';
 import { op } from '../tensor/op.ts';
@@ -10,6 +11,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { full } from './create.ts';
 
 const tiles = kernel(matmulShader);
+const SEGMENT = constOf(matmulShader, 'SEGMENT');
 
 /** A batch dimension with the strides of both operands. */
 type Batch = { size: number; a: number; w: number };
@@ -31,12 +33,17 @@ function batches(a: Tensor, w: Tensor): Batch[] {
 const BROADCAST = { load_rows: 'load_rows_of_lane', add_tile_terms: 'add_tile_terms_broadcast' };
 const LARGE = 2 ** 24; // multiplications from which a wider tile repays its compilation
 
+type Tile = Specialisation & Record<'TILE_M' | 'TILE_N' | 'WORKGROUP_M' | 'WORKGROUP_N', number>;
+
 /** The tile of a product and the threads that share it, by what was measured (docs/summation.md). */
-function tile(m: number, n: number, k: number, { software, subgroupSize }: Capabilities) {
+function tile(m: number, n: number, k: number, { software, subgroupSize }: Capabilities): Tile {
   const rows = (most: number) => (m === 1 ? 1 : m <= 4 ? 4 : m <= 8 ? Math.min(8, most) : most);
+  if (!software && m > 8) {
+    return { main: 'main_shared', TILE_M: m > 32 ? 8 : 4, TILE_N: 1, WORKGROUP_M: 8, WORKGROUP_N: 16 };
+  }
   if (!software) {
-    const [WORKGROUP_M, WORKGROUP_N] = m <= 8 ? [1, 64] : [8, 16];
-    return { TILE_M: rows(4), TILE_N: 1, WORKGROUP_M: WORKGROUP_M!, WORKGROUP_N: WORKGROUP_N! };
+    const SPLIT = k <= SEGMENT ? 1 : Math.min(16, 2 ** Math.ceil(Math.log2(k / SEGMENT)));
+    return { main: 'main_split', SPLIT, TILE_M: rows(8), TILE_N: 1, WORKGROUP_M: 1, WORKGROUP_N: 64 / SPLIT };
   }
   if (subgroupSize !== 4 && subgroupSize !== 8) {
     return { TILE_M: rows(8), TILE_N: m === 1 ? 1 : 2, WORKGROUP_M: 1, WORKGROUP_N: 8 };

@@ -27,7 +27,7 @@ const standardize = (name: string, center: boolean) =>
         },
       ],
       dispatch: ([x], y, { eps }, capabilities) => [
-        overRows(rows, [x!, y], capabilities, { params: { eps }, changes: { CENTER: String(center) } }),
+        overRows(rows, [x!, y], capabilities, { params: { eps }, changes: { CENTER: String(center) }, shared: {} }),
       ],
     },
     ([x]) => ({ shape: x!.shape, dtype: 'f32' }),

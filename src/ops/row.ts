@@ -10,20 +10,38 @@ import type { Tensor } from '../tensor/tensor.ts';
 /** Threads of a workgroup: few on software adapters, so that a hundred rows fill more than one core. */
 export const rowThreads = ({ software }: Capabilities): number => (software ? 16 : 64);
 
-/** One dispatch of a kernel with Params { rows, cols, ... } over the rows of x. */
+const LANES = { LANES: 8, past: 'past_of_lanes', segment: 'segment_of_lanes' };
+
+/**
+ * One dispatch of a kernel with Params { rows, cols, ... } over the rows of x. One that has `shared` forms gives eight lanes
+ * a row on GPUs, whose loads want neighbours; they are what changes beside LANES.
+ */
 export function overRows(
   run: ReturnType<typeof kernel>,
   [x, y]: readonly [Tensor, Tensor],
   capabilities: Capabilities,
-  { params = {}, changes = {} }: { params?: Record<string, number>; changes?: Specialisation } = {},
+  {
+    params = {},
+    changes = {},
+    shared,
+  }: Partial<Record<'changes' | 'shared', Specialisation>> & {
+    params?: Record<string, number>;
+  } = {},
 ): Dispatch {
   const cols = x.shape.at(-1)!;
   const rows = x.size / cols;
   const WG = rowThreads(capabilities);
+  const lanes: Partial<typeof LANES> = shared && !capabilities.software ? { ...LANES, ...shared } : {};
+  const threads = rows * (lanes.LANES ?? 1);
   const aligned = cols % 4 !== 0 ? [] : y.shape.at(-1) === cols ? ['x', 'y'] : ['x'];
   return run(
     { x, y },
-    { params: { rows, cols, ...params }, groups: Math.ceil(rows / WG), aligned, changes: { ...changes, WG } },
+    {
+      params: { rows, cols, ...params },
+      groups: Math.ceil(threads / WG),
+      aligned,
+      changes: { ...changes, ...lanes, WG },
+    },
   );
 }
 

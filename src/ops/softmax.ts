@@ -6,6 +6,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { alongRows, overRows } from './row.ts';
 
 const rows = kernel(softmaxShader);
+const shared = { highest: 'highest_of_lanes' };
 
 const softmaxRows = op(
   {
@@ -13,7 +14,7 @@ const softmaxRows = op(
     saves: ['y'],
     // dx = y (dy - sum(dy y))
     backward: [(dy, { y }) => y.mul(dy.sub(dy.mul(y).sum(-1, true)))],
-    dispatch: ([x], y, _, capabilities) => [overRows(rows, [x!, y], capabilities)],
+    dispatch: ([x], y, _, capabilities) => [overRows(rows, [x!, y], capabilities, { shared })],
   },
   ([x]) => ({ shape: x!.shape, dtype: 'f32' }),
 );
@@ -24,7 +25,7 @@ const logSoftmaxRows = op(
     // dx = dy - exp(y) sum(dy)
     backward: [(dy, { y }) => dy.sub(y.exp().mul(dy.sum(-1, true)))],
     dispatch: ([x], y, _, capabilities) => [
-      overRows(rows, [x!, y], capabilities, { changes: { result: 'log_probability' } }),
+      overRows(rows, [x!, y], capabilities, { changes: { result: 'log_probability' }, shared }),
     ],
   },
   ([x]) => ({ shape: x!.shape, dtype: 'f32' }),

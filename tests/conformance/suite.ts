@@ -61,18 +61,19 @@ async function compute({ group, name, outputs }: Case, keep: boolean): Promise<R
   return results;
 }
 
-const OTHER = 'matmul, other tiles';
+const OTHER = 'kernels for GPUs'; // or for software, where this is none
+const DEPENDING = ['matmul', 'softmax, norm', 'attention', 'index, move'];
 
-/** Products once more with the kernels that another adapter would get, one without subgroups: the same bits. */
+/** Ops once more with the kernels that another adapter would get, one without subgroups: the same bits. */
 async function otherKernels(device: Device, cases: readonly Case[], results: readonly Result[]): Promise<Result[]> {
   const other = new Device(device.gpu, { ...device.adapter, software: !device.adapter.software });
   Object.assign(other.capabilities, { subgroups: false, subgroupSize: 0 });
   await setDevice(other);
   const again: Result[] = [];
-  for (const one of cases.filter(({ group }) => group === 'matmul')) {
+  for (const one of cases.filter(({ group }) => DEPENDING.includes(group))) {
     for (const result of await compute(one, false)) {
       const same =
-        results.find(({ group, name }) => group === 'matmul' && name === result.name)?.sha256 === result.sha256;
+        results.find(({ group, name }) => group === one.group && name === result.name)?.sha256 === result.sha256;
       const why = result.why ?? (same ? undefined : 'other bits than the kernels of this adapter give');
       again.push({ ...result, group: OTHER, ok: result.ok && same, ...(why && { why }) });
     }
