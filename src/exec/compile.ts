@@ -30,6 +30,7 @@ type Recording = {
 export function compile<A extends readonly Argument[], R extends Result>(
   fn: (...args: Recorded<A>) => R,
 ): (...args: A) => Promise<R> {
+  if (typeof fn !== 'function') throw new TypeError(`[compile] fn: got ${describe(fn)}, want a function of tensors`);
   const recordings = new Map<string, Promise<Recording>>();
   return async (...args) => {
     for (let i = 0; i < Math.max(args.length, fn.length); i++) {

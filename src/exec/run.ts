@@ -1,7 +1,7 @@
 // Computing: finds or makes the plan of a graph, replays it, hands its outputs their storage.
 import { Device, type DeviceChoice, DeviceLost } from '../gpu/device.ts';
 import type { Buffer } from '../gpu/pool.ts';
-import { describe } from '../tensor/check.ts';
+import { checkOptions, checkTensorList, describe } from '../tensor/check.ts';
 import { byteLength, type TypedArray } from '../tensor/dtype.ts';
 import { isContiguous } from '../tensor/shape.ts';
 import { attachRuntime, type Storage, type Tensor } from '../tensor/tensor.ts';
@@ -163,6 +163,8 @@ export type RunOptions = {
  * be written in place may have been written in part.
  */
 export async function run(tensors: readonly Tensor[], options: RunOptions = {}): Promise<void> {
+  checkTensorList('run', 'tensors', tensors);
+  checkOptions('run', options, '{ signal }');
   for (;;) {
     const lost = await serial(() => attempt(tensors, options));
     if (lost.length === 0) return;

@@ -1,5 +1,5 @@
 // Tensors from values of the host.
-import { checkDType, checkList, checkNumber, describe } from '../tensor/check.ts';
+import { checkDType, checkList, checkNumber, checkOptions, describe } from '../tensor/check.ts';
 import type { DType, TypedArray } from '../tensor/dtype.ts';
 import { numel, type Shape, show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -49,9 +49,7 @@ function elements(data: unknown): (number | boolean)[] {
 }
 
 function dtypeIn(where: string, options: Options): DType | undefined {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`[${where}] options: got ${describe(options)}, want an object, as in { dtype: 'f32' }`);
-  }
+  checkOptions(where, options, "{ dtype: 'f32' }");
   if (options.dtype !== undefined) checkDType(where, options.dtype);
   return options.dtype;
 }
