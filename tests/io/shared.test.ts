@@ -6,6 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { AdamW, type Device, full, setDevice, type Tensor, trim } from '../../src/index.ts';
+import type { Progress } from '../../src/io/load.ts';
 import { type FromPretrained, pretrained } from '../../src/io/pretrained.ts';
 import { saveSafetensors } from '../../src/io/safetensors.ts';
 
@@ -51,6 +52,31 @@ test('two models hold one copy, and the last that goes frees it', async () => {
   expect(await held()).toBe(4 * SIZE);
   expect(await first(part.a)).toBe(0);
   part.dispose();
+  expect(await held()).toBe(0);
+});
+
+test('models that are loaded at the same time hold one copy', async () => {
+  const reports: number[] = [];
+  const options = { progress_callback: (e: Progress) => void ('loaded' in e && reports.push(e.loaded)) };
+  const [one, two, part] = await Promise.all([load(), load(options), Half.from_pretrained(folder)]);
+  expect(await held()).toBe(8 * SIZE);
+  expect(reports.at(-1)).toBe(8 * SIZE);
+  one.dispose();
+  expect([await first(two.b), await first(part.a)]).toEqual([0.5, 0]);
+  for (const model of [two, part]) model.dispose();
+  expect(await held()).toBe(0);
+});
+
+test('a load that is stopped harms none that waits for it, nor one that waits and is stopped', async () => {
+  const stop = new AbortController();
+  const progress_callback = ({ status }: Progress) => status === 'progress' && stop.abort(new Error('enough'));
+  const attempts = [load({ signal: stop.signal, progress_callback }), load(), load({ signal: stop.signal })];
+  const [first, second, third] = await Promise.allSettled(attempts);
+  expect([first, third]).toMatchObject(Array(2).fill({ status: 'rejected', reason: { message: 'enough' } }));
+  if (second!.status === 'rejected') throw second!.reason;
+  const two = second!.value;
+  expect(await two.b.data()).toEqual(Float32Array.from({ length: SIZE }, (_, i) => i + 0.5));
+  two.dispose();
   expect(await held()).toBe(0);
 });
 
