@@ -15,6 +15,7 @@ export class DeviceStorage implements Storage {
   readonly device: Device;
   readonly buffer: Buffer;
   disposed = false;
+  #readers = 0;
 
   constructor(device: Device, buffer: Buffer) {
     this.device = device;
@@ -24,7 +25,21 @@ export class DeviceStorage implements Storage {
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
-    this.device.pool.release(this.buffer);
+    if (this.isGone) this.device.pool.release(this.buffer);
+  }
+
+  /** Whether its buffer is someone else's by now. */
+  get isGone(): boolean {
+    return this.disposed && this.#readers === 0;
+  }
+
+  /** Until the function it gives is called, its values stay, disposed or not. */
+  keep(): () => void {
+    this.#readers++;
+    return () => {
+      this.#readers--;
+      if (this.isGone) this.device.pool.release(this.buffer);
+    };
   }
 }
 
@@ -38,6 +53,25 @@ export function settle(t: Tensor, storage: DeviceStorage): void {
     forgetful.inputs = [];
   }
   finalizer.register(t, storage, t);
+  for (const keep of reading.get(t) ?? []) keep(storage);
+}
+
+/** Tensors that are being read, and what keeps a storage that they get meanwhile. */
+const reading = new WeakMap<Tensor, Set<(storage: DeviceStorage) => void>>();
+
+/** Keeps the values of a tensor, once it has some, until it is itself disposed of. */
+function keepValues(t: Tensor): Disposable {
+  const kept: (() => void)[] = [];
+  const keep = (storage: DeviceStorage) => void kept.push(storage.keep());
+  if (t.storage instanceof DeviceStorage && !t.storage.disposed) keep(t.storage);
+  const all = reading.get(t) ?? new Set();
+  reading.set(t, all.add(keep));
+  return {
+    [Symbol.dispose]() {
+      all.delete(keep);
+      for (const letGo of kept) letGo();
+    },
+  };
 }
 
 /** Hands the storage of a computed tensor to another that stood for it. */
@@ -101,7 +135,7 @@ export async function setDevice(device: Device | GPUDevice | DeviceChoice): Prom
 export function leafStorage(t: Tensor, device: Device): DeviceStorage {
   const known = t.storage as DeviceStorage | null;
   if (t.storage === OVERWRITTEN) throw new Error(`[run] ${t} was overwritten: use the tensor that the write returned`);
-  if (known?.disposed) throw new Error(`[run] ${t} was disposed and is used again`);
+  if (known?.isGone) throw new Error(`[run] ${t} was disposed and is used again`);
   if (known && known.device !== device) throw new Error(`[run] ${t} is on another device; move it by its data()`);
   if (known) return known;
   if (!t.host) throw new Error(`[run] ${t} has no values: its checkpoint is not loaded`);
@@ -192,9 +226,10 @@ async function attempt(tensors: readonly Tensor[], { device: on, signal }: RunOp
   return [];
 }
 
-/** Computes a tensor and copies its elements to the host. */
+/** Computes a tensor and copies its elements to the host, even if it is disposed of meanwhile. */
 async function read(t: Tensor): Promise<TypedArray> {
   if (t.size === 0) return hostArray(t.dtype, new ArrayBuffer(0), 0);
+  using _ = keepValues(t.base);
   if (t.base.scalar !== null || !isContiguous(t.shape, t.layout)) {
     const copy = t.contiguous();
     try {
