@@ -43,17 +43,21 @@ export class DeviceStorage implements Storage {
   }
 }
 
-/** Gives a tensor its values' place; it forgets what it came from. */
-export function settle(t: Tensor, storage: DeviceStorage): void {
-  t.storage = storage;
-  t.host = null;
-  t.computed = t.op !== null;
-  for (const forgetful of [t, ...t.composites.splice(0)]) {
-    forgetful.op = null;
-    forgetful.inputs = [];
-  }
+/** Gives a tensor its values' place; it forgets what it came from. What it gives takes that back. */
+export function settle(t: Tensor, storage: DeviceStorage): () => void {
+  const { host, computed, composites } = t;
+  const before = [t, ...composites].map((node) => ({ node, op: node.op, inputs: node.inputs }));
+  Object.assign(t, { storage, host: null, computed: t.op !== null, composites: [] });
+  for (const { node } of before) Object.assign(node, { op: null, inputs: [] });
   finalizer.register(t, storage, t);
   for (const keep of reading.get(t) ?? []) keep(storage);
+  return () => {
+    if (t.storage !== storage || storage.disposed) return; // others have done something with it since
+    finalizer.unregister(t);
+    storage.dispose();
+    Object.assign(t, { storage: null, host, computed, composites });
+    for (const { node, op, inputs } of before) Object.assign(node, { op, inputs });
+  };
 }
 
 /** Tensors that are being read, and what keeps a storage that they get meanwhile. */
@@ -131,8 +135,8 @@ export async function setDevice(device: Device | GPUDevice | DeviceChoice): Prom
   return made;
 }
 
-/** The buffer of a leaf, uploaded if it was on the host. */
-export function leafStorage(t: Tensor, device: Device): DeviceStorage {
+/** The buffer of a leaf, uploaded if it was on the host; `undo` gets what takes that back. */
+export function leafStorage(t: Tensor, device: Device, undo: (() => void)[] = []): DeviceStorage {
   const known = t.storage as DeviceStorage | null;
   if (t.storage === OVERWRITTEN) throw new Error(`[run] ${t} was overwritten: use the tensor that the write returned`);
   if (known?.isGone) throw new Error(`[run] ${t} was disposed and is used again`);
@@ -141,7 +145,7 @@ export function leafStorage(t: Tensor, device: Device): DeviceStorage {
   if (!t.host) throw new Error(`[run] ${t} has no values: its checkpoint is not loaded`);
   const storage = new DeviceStorage(device, device.pool.acquire(t.nbytes));
   if (t.size > 0) device.write(storage.buffer, 0, t.host);
-  settle(t, storage);
+  undo.push(settle(t, storage));
   return storage;
 }
 
@@ -199,31 +203,48 @@ export type RunOptions = {
 export async function run(tensors: readonly Tensor[], options: RunOptions = {}): Promise<void> {
   checkTensorList('run', 'tensors', tensors);
   checkOptions('run', options, '{ signal }');
+  await compute(tensors, options);
+}
+
+/** Computes tensors; what it gives takes that back. */
+async function compute(tensors: readonly Tensor[], options: RunOptions = {}): Promise<() => void> {
   for (;;) {
-    const lost = await serial(() => attempt(tensors, options));
-    if (lost.length === 0) return;
+    const { lost, undo } = await serial(() => attempt(tensors, options));
+    if (lost.length === 0) return undo;
     await revive(lost); // not within the turn: it runs something itself
   }
 }
 
-/** Computes tensors, or gives those that have to be brought back first. */
-async function attempt(tensors: readonly Tensor[], { device: on, signal }: RunOptions): Promise<Tensor[]> {
+/** Computes tensors; gives those that have to be brought back first, and what takes everything back. */
+async function attempt(
+  tensors: readonly Tensor[],
+  { device: on, signal }: RunOptions,
+): Promise<{ lost: Tensor[]; undo: () => void }> {
   const bases = [...new Set(tensors.map((t) => t.base))];
   for (const t of bases) if (t.storage?.disposed) leafStorage(t, (t.storage as DeviceStorage).device);
   const pending = bases.filter((t) => !t.storage && t.scalar === null);
   const graph = trace(pending);
   const lost = [...bases, ...graph.leaves].filter(isLost);
-  if (lost.length > 0 || pending.length === 0) return lost;
+  const done: (() => void)[] = [];
+  const undo = () => {
+    for (const takeBack of done) takeBack();
+  };
+  if (lost.length > 0 || pending.length === 0) return { lost, undo };
   const device = await deviceOf(graph.leaves, on);
   const replay = graph.nodes.length > 0 ? await Replay.of(graph, device) : undefined;
   // no await from here to the submit: whoever disposes a leaf does so before, and hears of it, or after
-  const leaves = graph.leaves.map((t) => leafStorage(t, device).buffer);
-  for (const { target } of graph.writes) claim(target);
-  const scalars = graph.scalars.map((t) => t.scalar!);
-  const buffers = (await replay?.run(leaves, scalars, signal)) ?? [];
-  for (const [i, t] of graph.outputs.entries()) settle(t, new DeviceStorage(device, buffers[i]!));
+  try {
+    const leaves = graph.leaves.map((t) => leafStorage(t, device, done).buffer);
+    for (const { target } of graph.writes) claim(target);
+    const scalars = graph.scalars.map((t) => t.scalar!);
+    const buffers = (await replay?.run(leaves, scalars, signal)) ?? [];
+    for (const [i, t] of graph.outputs.entries()) done.push(settle(t, new DeviceStorage(device, buffers[i]!)));
+  } catch (error) {
+    undo();
+    throw error;
+  }
   for (const { node, target } of graph.writes) takeOver(node, target);
-  return [];
+  return { lost, undo };
 }
 
 /** Computes a tensor and copies its elements to the host, even if it is disposed of meanwhile. */
@@ -238,10 +259,13 @@ async function read(t: Tensor): Promise<TypedArray> {
       copy.dispose();
     }
   }
-  await run([t]);
+  const undo = await compute([t]);
   const storage = t.base.storage as DeviceStorage;
   if (storage.disposed) leafStorage(t.base, storage.device);
-  const bytes = await storage.device.read(storage.buffer, byteLength(t.dtype, t.size));
+  const bytes = await storage.device.read(storage.buffer, byteLength(t.dtype, t.size)).catch((error) => {
+    if (error instanceof DeviceLost) undo(); // it may be computed again
+    throw error;
+  });
   return hostArray(t.dtype, bytes, t.size);
 }
 
