@@ -9,6 +9,7 @@ import { AdamW, type Device, full, setDevice, type Tensor, trim } from '../../sr
 import type { Progress } from '../../src/io/load.ts';
 import { type FromPretrained, pretrained } from '../../src/io/pretrained.ts';
 import { saveSafetensors } from '../../src/io/safetensors.ts';
+import { type ByteSource, diskFolder, type Folder } from '../../src/io/source.ts';
 
 const SIZE = 256 * 256;
 const Named = pretrained('Named', (w) => ({ a: w.get('a', [256, 256]), b: w.get('b', [256, 256]) }));
@@ -68,15 +69,41 @@ test('models that are loaded at the same time hold one copy', async () => {
 });
 
 test('a load that is stopped harms none that waits for it, nor one that waits and is stopped', async () => {
-  const stop = new AbortController();
-  const progress_callback = ({ status }: Progress) => status === 'progress' && stop.abort(new Error('enough'));
-  const attempts = [load({ signal: stop.signal, progress_callback }), load(), load({ signal: stop.signal })];
-  const [first, second, third] = await Promise.allSettled(attempts);
-  expect([first, third]).toMatchObject(Array(2).fill({ status: 'rejected', reason: { message: 'enough' } }));
-  if (second!.status === 'rejected') throw second!.reason;
-  const two = second!.value;
-  expect(await two.b.data()).toEqual(Float32Array.from({ length: SIZE }, (_, i) => i + 0.5));
-  two.dispose();
+  const gate = new AbortController();
+  const isOpen = new Promise((resolve) => gate.signal.addEventListener('abort', resolve));
+  const disk = diskFolder(folder);
+  /** The same files, whose weights come when the gate opens. */
+  const slow: Folder = {
+    ...disk,
+    async open(file) {
+      const source = await disk.open(file);
+      const read: ByteSource['read'] = async (at, length) => {
+        if (length >= 4 * SIZE) await isOpen;
+        return source!.read(at, length);
+      };
+      return source && { ...source, read };
+    },
+  };
+  const start = async (from: string | Folder) => {
+    const stop = new AbortController();
+    let model!: ReturnType<typeof load>;
+    await new Promise((begun) => {
+      const progress_callback = ({ status }: Progress) => status === 'initiate' && begun(status);
+      model = Named.from_pretrained(from, { signal: stop.signal, progress_callback });
+    });
+    model.catch(() => {}); // told below
+    return { model, stop: () => stop.abort(new Error('enough')) };
+  };
+  const loader = await start(slow);
+  const [waiting, stopped] = [await start(folder), await start(folder)];
+  stopped.stop();
+  await expect(stopped.model).rejects.toThrow('enough');
+  loader.stop();
+  gate.abort();
+  await expect(loader.model).rejects.toThrow('enough');
+  const model = await waiting.model;
+  expect(await model.b.data()).toEqual(Float32Array.from({ length: SIZE }, (_, i) => i + 0.5));
+  model.dispose();
   expect(await held()).toBe(0);
 });
 
