@@ -142,9 +142,10 @@ export function leafStorage(t: Tensor, device: Device, undo: (() => void)[] = []
   if (known?.isGone) throw new Error(`[run] ${t} was disposed and is used again`);
   if (known && known.device !== device) throw new Error(`[run] ${t} is on another device; move it by its data()`);
   if (known) return known;
-  if (!t.host) throw new Error(`[run] ${t} has no values: its checkpoint is not loaded`);
+  if (!t.host && t.fill === null) throw new Error(`[run] ${t} has no values: its checkpoint is not loaded`);
   const storage = new DeviceStorage(device, device.pool.acquire(t.nbytes));
-  if (t.size > 0) device.write(storage.buffer, 0, t.host);
+  if (t.host && t.size > 0) device.write(storage.buffer, 0, t.host);
+  if (!t.host) device.fill(storage.buffer, t.fill!, t.nbytes);
   undo.push(settle(t, storage));
   return storage;
 }

@@ -100,7 +100,7 @@ export function full(shape: Shape, value: number, dtype: DType = 'f32'): Tensor 
 const filled = (where: string, shape: Shape, value: number, options: Options = {}): Tensor => {
   checkList(where, 'shape', shape, 0);
   const dtype = dtypeIn(where, options) ?? 'f32';
-  return tensor(new Float32Array(numel(shape)).fill(value), shape).to(dtype);
+  return new Tensor({ shape: [...shape], dtype: 'f32', fill: value }).to(dtype);
 };
 /** Zeros of a shape. */
 export const zeros = (shape: Shape, options?: Options): Tensor => filled('zeros', shape, 0, options);
