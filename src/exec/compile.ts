@@ -8,6 +8,8 @@ import { Replay } from './replay.ts';
 import { claim, DeviceStorage, deviceOf, isLost, leafStorage, revive, run, settle, takeOver } from './run.ts';
 import { serial } from './serial.ts';
 
+const MAX_RECORDINGS = 64; // of one function; the least recently used goes first
+
 export type Argument = Tensor | number;
 /** What the recorded function gets: numbers arrive as 0-d tensors whose value may differ at each call. */
 type Recorded<A extends readonly Argument[]> = { [K in keyof A]: Tensor };
@@ -25,11 +27,13 @@ type Recording = {
 /**
  * `const step = compile((x, t) => model(x).mul(t)); const y = await step(image, 0.5)`. The function runs once for each
  * set of shapes and types of its arguments; later calls replay its plan with new values. It must do nothing but record
- * ops. What it records without its arguments is computed once. A result that is an argument is that argument.
+ * ops. What it records without its arguments is computed once. A result that is an argument is that argument; any other is
+ * the caller's own, to be disposed of without harm to later calls.
  */
 export function compile<A extends readonly Argument[], R extends Result>(
   fn: (...args: Recorded<A>) => R,
 ): (...args: A) => Promise<R> {
+  if (typeof fn !== 'function') throw new TypeError(`[compile] fn: got ${describe(fn)}, want a function of tensors`);
   const recordings = new Map<string, Promise<Recording>>();
   return async (...args) => {
     for (let i = 0; i < Math.max(args.length, fn.length); i++) {
@@ -38,12 +42,15 @@ export function compile<A extends readonly Argument[], R extends Result>(
     }
     const signature = args.map((a) => (a instanceof Tensor ? `${a.dtype}${show(a.shape)}` : 'number')).join();
     let made = recordings.get(signature);
-    if (!made || (await made).graph.leaves.some(isLost)) {
-      made = record(fn as (...args: Tensor[]) => R, args);
-      recordings.set(signature, made);
-      made.catch(() => recordings.delete(signature));
-    }
-    const recording = await made;
+    if (made && (await made).graph.leaves.some(isLost)) made = undefined;
+    made ??= record(fn as (...args: Tensor[]) => R, args);
+    recordings.delete(signature);
+    recordings.set(signature, made); // most recently used last
+    if (recordings.size > MAX_RECORDINGS) recordings.delete(recordings.keys().next().value!);
+    const recording = await made.catch((error) => {
+      recordings.delete(signature);
+      throw error;
+    });
     await revive([...recording.graph.leaves, ...args.filter((a) => a instanceof Tensor)]);
     const whole = args.map((a) => (a instanceof Tensor ? a.contiguous() : a));
     const tensors = whole.filter((a) => a instanceof Tensor).map((t) => t.base);
@@ -119,13 +126,17 @@ async function call(recording: Recording, args: readonly Argument[], device: Dev
   return build((recorded) => {
     const base = recorded.base;
     const index = graph.leaves.indexOf(base);
-    if (index >= 0) return given[index]!.reshape(recorded.shape);
+    if (typeof leaves[index] === 'number') return given[index]!.reshape(recorded.shape);
     const known = taken.get(base);
     if (known) return known.reshape(recorded.shape);
     const t = new Tensor({ shape: recorded.shape, dtype: recorded.dtype });
     const write = graph.writes.find(({ node }) => node === base);
     if (write) takeOver(t, given[graph.leaves.indexOf(write.target)]!);
-    else settle(t, new DeviceStorage(device, outputs[graph.outputs.indexOf(base)]!));
+    else {
+      const constant = buffers[index];
+      const buffer = constant ? device.pool.share(constant) : outputs[graph.outputs.indexOf(base)]!;
+      settle(t, new DeviceStorage(device, buffer));
+    }
     taken.set(base, t);
     return t;
   });

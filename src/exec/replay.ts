@@ -1,6 +1,7 @@
 // A plan on its device, ready to run again: bind groups made once for each set of buffers, one parameter buffer.
-import type { Device } from '../gpu/device.ts';
+import { Device } from '../gpu/device.ts';
 import { type Buffer, megabytes, OutOfMemory, sizeClass } from '../gpu/pool.ts';
+import { describe } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Graph } from './graph.ts';
 import type { Place } from './memory.ts';
@@ -35,8 +36,11 @@ class Shared {
 }
 
 /** Frees plans, slots and waiting buffers: with all tensors disposed no buffer is left on the device. */
-export const trim = (device: Device): Promise<void> =>
-  serial(async () => {
+export async function trim(device: Device): Promise<void> {
+  if (!(device instanceof Device)) {
+    throw new TypeError(`[trim] device: got ${describe(device)}, want a Device: await defaultDevice()`);
+  }
+  await serial(async () => {
     const shared = Shared.of(device);
     const replays = [...shared.plans.values()];
     shared.plans.clear();
@@ -44,6 +48,7 @@ export const trim = (device: Device): Promise<void> =>
     for (const slot of shared.slots.splice(0)) device.pool.release(slot);
     device.pool.trim();
   });
+}
 
 /** The bind groups of all steps for one set of buffers. */
 type Bound = Record<Place['of'], readonly Buffer[]> & { groups: GPUBindGroup[] };

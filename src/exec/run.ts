@@ -1,7 +1,7 @@
 // Computing: finds or makes the plan of a graph, replays it, hands its outputs their storage.
 import { Device, type DeviceChoice, DeviceLost } from '../gpu/device.ts';
 import type { Buffer } from '../gpu/pool.ts';
-import { describe } from '../tensor/check.ts';
+import { checkOptions, checkTensorList, describe } from '../tensor/check.ts';
 import { byteLength, type TypedArray } from '../tensor/dtype.ts';
 import { isContiguous } from '../tensor/shape.ts';
 import { attachRuntime, type Storage, type Tensor } from '../tensor/tensor.ts';
@@ -15,6 +15,7 @@ export class DeviceStorage implements Storage {
   readonly device: Device;
   readonly buffer: Buffer;
   disposed = false;
+  #readers = 0;
 
   constructor(device: Device, buffer: Buffer) {
     this.device = device;
@@ -24,20 +25,57 @@ export class DeviceStorage implements Storage {
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
-    this.device.pool.release(this.buffer);
+    if (this.isGone) this.device.pool.release(this.buffer);
+  }
+
+  /** Whether its buffer is someone else's by now. */
+  get isGone(): boolean {
+    return this.disposed && this.#readers === 0;
+  }
+
+  /** Until the function it gives is called, its values stay, disposed or not. */
+  keep(): () => void {
+    this.#readers++;
+    return () => {
+      this.#readers--;
+      if (this.isGone) this.device.pool.release(this.buffer);
+    };
   }
 }
 
-/** Gives a tensor its values' place; it forgets what it came from. */
-export function settle(t: Tensor, storage: DeviceStorage): void {
-  t.storage = storage;
-  t.host = null;
-  t.computed = t.op !== null;
-  for (const forgetful of [t, ...t.composites.splice(0)]) {
-    forgetful.op = null;
-    forgetful.inputs = [];
-  }
+/** Gives a tensor its values' place; it forgets what it came from. What it gives takes that back. */
+export function settle(t: Tensor, storage: DeviceStorage): () => void {
+  const { host, computed, composites } = t;
+  const before = [t, ...composites].map((node) => ({ node, op: node.op, inputs: node.inputs }));
+  Object.assign(t, { storage, host: null, computed: t.op !== null, composites: [] });
+  for (const { node } of before) Object.assign(node, { op: null, inputs: [] });
   finalizer.register(t, storage, t);
+  for (const keep of reading.get(t) ?? []) keep(storage);
+  return () => {
+    if (t.storage !== storage || storage.disposed) return; // others have done something with it since
+    finalizer.unregister(t);
+    storage.dispose();
+    Object.assign(t, { storage: null, host, computed, composites });
+    for (const { node, op, inputs } of before) Object.assign(node, { op, inputs });
+  };
+}
+
+/** Tensors that are being read, and what keeps a storage that they get meanwhile. */
+const reading = new WeakMap<Tensor, Set<(storage: DeviceStorage) => void>>();
+
+/** Keeps the values of a tensor, once it has some, until it is itself disposed of. */
+function keepValues(t: Tensor): Disposable {
+  const kept: (() => void)[] = [];
+  const keep = (storage: DeviceStorage) => void kept.push(storage.keep());
+  if (t.storage instanceof DeviceStorage && !t.storage.disposed) keep(t.storage);
+  const all = reading.get(t) ?? new Set();
+  reading.set(t, all.add(keep));
+  return {
+    [Symbol.dispose]() {
+      all.delete(keep);
+      for (const letGo of kept) letGo();
+    },
+  };
 }
 
 /** Hands the storage of a computed tensor to another that stood for it. */
@@ -97,17 +135,18 @@ export async function setDevice(device: Device | GPUDevice | DeviceChoice): Prom
   return made;
 }
 
-/** The buffer of a leaf, uploaded if it was on the host. */
-export function leafStorage(t: Tensor, device: Device): DeviceStorage {
+/** The buffer of a leaf, uploaded if it was on the host; `undo` gets what takes that back. */
+export function leafStorage(t: Tensor, device: Device, undo: (() => void)[] = []): DeviceStorage {
   const known = t.storage as DeviceStorage | null;
   if (t.storage === OVERWRITTEN) throw new Error(`[run] ${t} was overwritten: use the tensor that the write returned`);
-  if (known?.disposed) throw new Error(`[run] ${t} was disposed and is used again`);
+  if (known?.isGone) throw new Error(`[run] ${t} was disposed and is used again`);
   if (known && known.device !== device) throw new Error(`[run] ${t} is on another device; move it by its data()`);
   if (known) return known;
-  if (!t.host) throw new Error(`[run] ${t} has no values: its checkpoint is not loaded`);
+  if (!t.host && t.fill === null) throw new Error(`[run] ${t} has no values: its checkpoint is not loaded`);
   const storage = new DeviceStorage(device, device.pool.acquire(t.nbytes));
-  if (t.size > 0) device.write(storage.buffer, 0, t.host);
-  settle(t, storage);
+  if (t.host && t.size > 0) device.write(storage.buffer, 0, t.host);
+  if (!t.host) device.fill(storage.buffer, t.fill!, t.nbytes);
+  undo.push(settle(t, storage));
   return storage;
 }
 
@@ -163,36 +202,56 @@ export type RunOptions = {
  * be written in place may have been written in part.
  */
 export async function run(tensors: readonly Tensor[], options: RunOptions = {}): Promise<void> {
+  checkTensorList('run', 'tensors', tensors);
+  checkOptions('run', options, '{ signal }');
+  await compute(tensors, options);
+}
+
+/** Computes tensors; what it gives takes that back. */
+async function compute(tensors: readonly Tensor[], options: RunOptions = {}): Promise<() => void> {
   for (;;) {
-    const lost = await serial(() => attempt(tensors, options));
-    if (lost.length === 0) return;
+    const { lost, undo } = await serial(() => attempt(tensors, options));
+    if (lost.length === 0) return undo;
     await revive(lost); // not within the turn: it runs something itself
   }
 }
 
-/** Computes tensors, or gives those that have to be brought back first. */
-async function attempt(tensors: readonly Tensor[], { device: on, signal }: RunOptions): Promise<Tensor[]> {
+/** Computes tensors; gives those that have to be brought back first, and what takes everything back. */
+async function attempt(
+  tensors: readonly Tensor[],
+  { device: on, signal }: RunOptions,
+): Promise<{ lost: Tensor[]; undo: () => void }> {
   const bases = [...new Set(tensors.map((t) => t.base))];
   for (const t of bases) if (t.storage?.disposed) leafStorage(t, (t.storage as DeviceStorage).device);
   const pending = bases.filter((t) => !t.storage && t.scalar === null);
   const graph = trace(pending);
   const lost = [...bases, ...graph.leaves].filter(isLost);
-  if (lost.length > 0 || pending.length === 0) return lost;
+  const done: (() => void)[] = [];
+  const undo = () => {
+    for (const takeBack of done) takeBack();
+  };
+  if (lost.length > 0 || pending.length === 0) return { lost, undo };
   const device = await deviceOf(graph.leaves, on);
   const replay = graph.nodes.length > 0 ? await Replay.of(graph, device) : undefined;
   // no await from here to the submit: whoever disposes a leaf does so before, and hears of it, or after
-  const leaves = graph.leaves.map((t) => leafStorage(t, device).buffer);
-  for (const { target } of graph.writes) claim(target);
-  const scalars = graph.scalars.map((t) => t.scalar!);
-  const buffers = (await replay?.run(leaves, scalars, signal)) ?? [];
-  for (const [i, t] of graph.outputs.entries()) settle(t, new DeviceStorage(device, buffers[i]!));
+  try {
+    const leaves = graph.leaves.map((t) => leafStorage(t, device, done).buffer);
+    for (const { target } of graph.writes) claim(target);
+    const scalars = graph.scalars.map((t) => t.scalar!);
+    const buffers = (await replay?.run(leaves, scalars, signal)) ?? [];
+    for (const [i, t] of graph.outputs.entries()) done.push(settle(t, new DeviceStorage(device, buffers[i]!)));
+  } catch (error) {
+    undo();
+    throw error;
+  }
   for (const { node, target } of graph.writes) takeOver(node, target);
-  return [];
+  return { lost, undo };
 }
 
-/** Computes a tensor and copies its elements to the host. */
+/** Computes a tensor and copies its elements to the host, even if it is disposed of meanwhile. */
 async function read(t: Tensor): Promise<TypedArray> {
   if (t.size === 0) return hostArray(t.dtype, new ArrayBuffer(0), 0);
+  using _ = keepValues(t.base);
   if (t.base.scalar !== null || !isContiguous(t.shape, t.layout)) {
     const copy = t.contiguous();
     try {
@@ -201,10 +260,13 @@ async function read(t: Tensor): Promise<TypedArray> {
       copy.dispose();
     }
   }
-  await run([t]);
+  const undo = await compute([t]);
   const storage = t.base.storage as DeviceStorage;
   if (storage.disposed) leafStorage(t.base, storage.device);
-  const bytes = await storage.device.read(storage.buffer, byteLength(t.dtype, t.size));
+  const bytes = await storage.device.read(storage.buffer, byteLength(t.dtype, t.size)).catch((error) => {
+    if (error instanceof DeviceLost) undo(); // it may be computed again
+    throw error;
+  });
   return hostArray(t.dtype, bytes, t.size);
 }
 

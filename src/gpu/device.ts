@@ -155,6 +155,18 @@ export class Device {
     this.gpu.queue.writeBuffer(buffer.gpu, at, bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
+  /** Puts one f32 into the first `bytes`, a multiple of 4. */
+  fill(buffer: Buffer, value: number, bytes: number): void {
+    if (value === 0) {
+      const encoder = this.gpu.createCommandEncoder();
+      encoder.clearBuffer(buffer.gpu, 0, bytes);
+      this.gpu.queue.submit([encoder.finish()]);
+      return;
+    }
+    const piece = new Float32Array(Math.min(bytes / 4, FILL)).fill(value);
+    for (let at = 0; at < bytes; at += 4 * FILL) this.write(buffer, at, piece.subarray(0, (bytes - at) / 4));
+  }
+
   copy(from: Buffer, to: Buffer, at: number, bytes: number): void {
     const encoder = this.gpu.createCommandEncoder();
     encoder.copyBufferToBuffer(from.gpu, 0, to.gpu, at, Math.min(bytes, to.size - at));
@@ -201,4 +213,5 @@ export class Device {
 }
 
 const wrapped = new WeakMap<GPUDevice, Device>();
+const FILL = 2 ** 18; // elements that are made to fill a buffer
 const GPU_MAP_READ = 1; // GPUMapMode is a global that Node does not have

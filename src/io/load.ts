@@ -12,7 +12,7 @@ import { UserError } from './error.ts';
 import { isObject } from './json.ts';
 import type { LayoutView, TensorView } from './layouts/index.ts';
 import { bytesPer, count } from './safetensors.ts';
-import { find, keyOf, offer } from './shared.ts';
+import { find, keyOf, offer, reserve } from './shared.ts';
 import type { Requests } from './weights.ts';
 
 /**
@@ -89,9 +89,10 @@ export async function loadAll(
   };
   for (const source of new Set(jobs.map(({ stored }) => stored.source))) await source.fetch?.();
   progress_callback?.({ status: 'initiate', name });
+  const keys = new Map(jobs.map(({ t, view, stored }) => [t, keyOf(stored, view, t.dtype)]));
+  using _ = await reserve(device, keys.values(), signal);
   const made = new Map<Tensor, Tensor>();
   try {
-    const keys = new Map(jobs.map(({ t, view, stored }) => [t, keyOf(stored, view, t.dtype)]));
     for (const { t } of jobs) {
       const share = find(device, keys.get(t));
       if (!share) continue;
@@ -133,7 +134,7 @@ export async function loadAll(
     for (const t of made.values()) t.dispose();
     throw error;
   }
-  for (const { t, stored, view } of jobs) {
+  for (const { t } of jobs) {
     const value = made.get(t)!;
     if (t.storage && (t.storage.disposed || restorerOf(t) !== restore)) {
       value.dispose(); // disposed or trained meanwhile
@@ -141,7 +142,7 @@ export async function loadAll(
     }
     assign(t, value);
     restoreBy(t, restore);
-    offer(t.storage as unknown as DeviceStorage, keyOf(stored, view, t.dtype));
+    offer(t.storage as unknown as DeviceStorage, keys.get(t));
   }
   progress_callback?.({ status: 'ready', name });
 }

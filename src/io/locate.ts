@@ -1,4 +1,5 @@
 // Where a model is, from all that a user may give for one.
+import { describe } from '../tensor/check.ts';
 import { UserError } from './error.ts';
 import { type HubOptions, hubFolder } from './hub-folder.ts';
 import { baseName, diskFolder, type Folder, fileFolder, statPath } from './source.ts';
@@ -18,7 +19,7 @@ const NO_ID = /--|\.\.|\.git$/;
  * does all else that was given.
  */
 export async function lookUp(from: ModelSource, options: SourceOptions = {}): Promise<ModelSource> {
-  if (typeof from !== 'string') return from;
+  if (typeof from !== 'string') return checkSource(from);
   const { subfolder } = options;
   const inside = (folder: Folder) => (subfolder ? folder.at(subfolder) : folder);
   const isPage = !globalThis.process?.versions?.node;
@@ -26,6 +27,14 @@ export async function lookUp(from: ModelSource, options: SourceOptions = {}): Pr
   if (HUB_ID.test(from) && !NO_ID.test(from)) return inside(await hubFolder(from, options));
   const id = 'an id of the hub (owner/name)';
   throw new UserError(isPage ? `[${from}] want ${id} or files` : `[${from}] no such file or folder, nor ${id}`);
+}
+
+/** A folder or files; `from` may be anything. */
+function checkSource<T>(from: T): T {
+  const isFolder = typeof (from as Partial<Folder> | null)?.list === 'function';
+  const isFiles = Array.isArray(from) && from.length > 0 && from.every((file) => file instanceof Blob);
+  if (isFolder || isFiles || from instanceof Blob) return from;
+  throw new UserError(`[model] got ${describe(from)}, want a path, an id of the hub (owner/name), a Folder, or Files`);
 }
 
 /** The folder that is meant, and the file where one was named. */

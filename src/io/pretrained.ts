@@ -1,6 +1,7 @@
 // `from_pretrained` for every model: opens a checkpoint, builds the model on its config, fills what it named.
 import { defaultDevice, restorerOf } from '../exec/run.ts';
 import { Device } from '../gpu/device.ts';
+import { checkOptions } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type CheckpointOptions, openCheckpoint } from './checkpoint.ts';
 import { UserError } from './error.ts';
@@ -38,6 +39,7 @@ export type Pretrained<M> = M & {
 export function pretrained<M extends object>(name: string, build: (w: Weights, config: Config) => M) {
   return {
     async from_pretrained(from: ModelSource, options: FromPretrained = {}): Promise<Pretrained<M>> {
+      checkOptions(name, options, "{ dtype: 'f16' }");
       checkDtype(options.dtype);
       const device = options.device !== undefined ? Device.from(options.device) : undefined;
       // looked up once: what is loaded again after a loss is the same, even if the hub has another by then
@@ -45,6 +47,7 @@ export function pretrained<M extends object>(name: string, build: (w: Weights, c
     },
     /** The model of a config on weights with shapes and no values, as on torch's meta device: for what shapes alone tell. */
     from_config(config: Config, { dtype = 'f32' }: Pick<FromPretrained, 'dtype'> = {}) {
+      checkOptions(name, config, '{ text_config: {} }', 'config');
       checkDtype(dtype);
       const weights = new Weights(null, dtype);
       const model = describe(name, () => build(weights, config));

@@ -1,4 +1,5 @@
-// Weights that several models take from the same place are on a device once; the last that lets go frees them.
+// Weights that several models take from the same place are on a device once, also while they are being loaded; the last that
+// lets go frees them.
 import { DeviceStorage } from '../exec/run.ts';
 import type { Device } from '../gpu/device.ts';
 import type { Buffer } from '../gpu/pool.ts';
@@ -17,6 +18,53 @@ export function keyOf({ source, info }: CheckpointTensor, view: TensorView, dtyp
 export function find(device: Device, key: string | undefined): DeviceStorage | undefined {
   const buffer = key === undefined ? undefined : kept.get(device)?.get(key);
   return buffer && new DeviceStorage(device, device.pool.share(buffer));
+}
+
+/** The loads under way, by what they bring. */
+const loading = new WeakMap<Device, Map<string, Promise<void>>>();
+
+/**
+ * Waits for loads that bring some of these, however they end, and then has later ones wait for this one until it is disposed
+ * of. Nobody waits who has others wait, so there is no circle.
+ */
+export async function reserve(
+  device: Device,
+  keys: Iterable<string | undefined>,
+  signal: AbortSignal | undefined,
+): Promise<Disposable> {
+  const all = loading.get(device) ?? new Map<string, Promise<void>>();
+  loading.set(device, all);
+  const wanted = [...keys].filter((key) => key !== undefined);
+  const missing = () => wanted.filter((key) => !kept.get(device)?.has(key));
+  for (;;) {
+    const others = missing().flatMap((key) => all.get(key) ?? []);
+    if (others.length === 0) break;
+    await orAborted(Promise.all(others), signal);
+  }
+  const mine = missing();
+  let end = () => {};
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  for (const key of mine) all.set(key, ended);
+  return {
+    [Symbol.dispose]() {
+      for (const key of mine) all.delete(key);
+      end();
+    },
+  };
+}
+
+/** Settles as `work` does, or at once with the reason of an abort. */
+function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  signal.throwIfAborted();
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop);
+  });
+  return Promise.race([work, aborted]).finally(() => signal.removeEventListener('abort', stop));
 }
 
 /** Lets others share it from now on. */

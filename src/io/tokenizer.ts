@@ -1,5 +1,6 @@
 // Texts to ids and back, from a checkpoint's tokenizer.json and tokenizer_config.json, as transformers' fast tokenizers do it.
 import { Tokenizer as Implementation } from '@huggingface/tokenizers';
+import { checkOptions, describe } from '../tensor/check.ts';
 import { charsmap } from './charsmap.ts';
 import { asUserError, UserError } from './error.ts';
 import { isObject, parseObject } from './json.ts';
@@ -103,7 +104,7 @@ export function createTokenizer(json: Record<string, unknown>, config: Record<st
     }
   };
   const plain = (text: string): number[] => {
-    if (typeof text !== 'string') throw new UserError(`[tokenizer] got ${typeof text}, want a text`);
+    if (typeof text !== 'string') throw new UserError(`[tokenizer] got ${describe(text)}, want a text`);
     return guarded('cannot encode', () => library.encode(text, { add_special_tokens: false }).ids);
   };
   const around = guarded('cannot add special tokens', () => specialTokens(library));
@@ -127,6 +128,9 @@ export function createTokenizer(json: Record<string, unknown>, config: Record<st
       ids: Iterable<number | bigint>,
       { skip_special_tokens = false, clean_up_tokenization_spaces }: DecodeOptions = {},
     ) {
+      if (typeof ids !== 'object' || ids === null || !(Symbol.iterator in ids)) {
+        throw new UserError(`[tokenizer] ids: got ${describe(ids)}, want a list of numbers`);
+      }
       const known = Array.from(ids, Number).filter((token) => library.id_to_token(token) !== undefined);
       const clean = clean_up_tokenization_spaces ?? config.clean_up_tokenization_spaces === true;
       if (known.length === 0) return '';
@@ -135,6 +139,10 @@ export function createTokenizer(json: Record<string, unknown>, config: Record<st
     },
   };
   const batch = (texts: string | readonly string[], options: BatchOptions = {}): Batch => {
+    if (typeof texts !== 'string' && !Array.isArray(texts)) {
+      throw new UserError(`[tokenizer] texts: got ${describe(texts)}, want a text or a list of texts`);
+    }
+    checkOptions('tokenizer', options, '{ padding: true }');
     const most = lengthOf(options, tokenizer.model_max_length);
     const rows = (typeof texts === 'string' ? [texts] : texts).map((text) => {
       const ids = plain(text);

@@ -3,7 +3,14 @@
 import { settings } from '../io/config.ts';
 import { type Config, pretrained, tower } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
-import { type ImageInputs, keyMask, patchEmbedding, type TextInputs, textEmbeddings } from '../nn/embeddings.ts';
+import {
+  checkInputs,
+  type ImageInputs,
+  keyMask,
+  patchEmbedding,
+  type TextInputs,
+  textEmbeddings,
+} from '../nn/embeddings.ts';
 import { encoder } from '../nn/encoder.ts';
 import { layerNorm, linear } from '../nn/layers.ts';
 import { arange, concat } from '../ops/index.ts';
@@ -26,7 +33,8 @@ function clipText(w: Weights, ...configs: unknown[]) {
   const embed = textEmbeddings(w.at('embeddings'), c);
   const layers = encoder(w.at('encoder'), c);
   const final_layer_norm = layerNorm(w.at('final_layer_norm'), c.hidden_size, c.layer_norm_eps);
-  const forward = ({ input_ids, attention_mask }: TextInputs) => {
+  const forward = (inputs: TextInputs) => {
+    const { input_ids, attention_mask } = checkInputs('text', inputs, 'input_ids');
     const [B, L] = input_ids.shape as [number, number];
     const hidden_states = layers(embed(input_ids), { attn_mask: keyMask(attention_mask), is_causal: true });
     const last_hidden_state = final_layer_norm(hidden_states.at(-1)!); // [B, L, D]
@@ -48,7 +56,8 @@ function clipVision(w: Weights, ...configs: unknown[]) {
   const pre_layrnorm = layerNorm(w.at('pre_layrnorm'), D, c.layer_norm_eps); // sic
   const layers = encoder(w.at('encoder'), c);
   const post_layernorm = layerNorm(w.at('post_layernorm'), D, c.layer_norm_eps);
-  const forward = ({ pixel_values }: ImageInputs) => {
+  const forward = (inputs: ImageInputs) => {
+    const { pixel_values } = checkInputs('vision', inputs, 'pixel_values');
     const grid = patches(pixel_values); // [B, L - 1, D]
     const x = concat([classEmbedding.expand([grid.shape[0]!, 1, D]), grid], 1).add(positions);
     const hidden_states = layers(pre_layrnorm(x));

@@ -3,7 +3,14 @@ import { settings } from '../io/config.ts';
 import { type Config, pretrained, tower } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
 import { multiheadAttention } from '../nn/attention.ts';
-import { type ImageInputs, keyMask, patchEmbedding, type TextInputs, textEmbeddings } from '../nn/embeddings.ts';
+import {
+  checkInputs,
+  type ImageInputs,
+  keyMask,
+  patchEmbedding,
+  type TextInputs,
+  textEmbeddings,
+} from '../nn/embeddings.ts';
 import { encoder, mlp } from '../nn/encoder.ts';
 import { layerNorm, linear } from '../nn/layers.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -21,7 +28,8 @@ function siglipText(w: Weights, config: unknown) {
   const norm = layerNorm(w.at('final_layer_norm'), c.hidden_size, c.layer_norm_eps);
   const head = linear(w.at('head'), c.hidden_size, c.projection_size || c.hidden_size);
   /** Texts are padded to the full length and every position is seen; the last one is the summary. */
-  const forward = ({ input_ids, attention_mask }: TextInputs) => {
+  const forward = (inputs: TextInputs) => {
+    const { input_ids, attention_mask } = checkInputs('text', inputs, 'input_ids');
     const hidden_states = layers(embed(input_ids), { attn_mask: keyMask(attention_mask) });
     const last_hidden_state = norm(hidden_states.at(-1)!); // [B, L, D]
     return { last_hidden_state, pooler_output: head(last_hidden_state.select(1, -1)), hidden_states };
@@ -49,7 +57,8 @@ function siglipVision(w: Weights, config: unknown) {
   const layers = encoder(w.at('encoder'), c);
   const norm = layerNorm(w.at('post_layernorm'), c.hidden_size, c.layer_norm_eps);
   const head = c.vision_use_head ? poolingHead(w.at('head'), c) : undefined;
-  const forward = ({ pixel_values }: ImageInputs) => {
+  const forward = (inputs: ImageInputs) => {
+    const { pixel_values } = checkInputs('vision', inputs, 'pixel_values');
     const hidden_states = layers(patches(pixel_values).add(positions));
     const last_hidden_state = norm(hidden_states.at(-1)!); // [B, L, D]
     return { last_hidden_state, pooler_output: head?.(last_hidden_state), hidden_states };

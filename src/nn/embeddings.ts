@@ -1,5 +1,6 @@
 // How tokens and pictures enter a transformer.
 import type { Weights } from '../io/weights.ts';
+import { checkOptions, checkTensors } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { conv2d, embedding, type Layer } from './layers.ts';
 
@@ -9,6 +10,13 @@ export type ImageInputs = { pixel_values: Tensor };
 
 type TextConfig = { vocab_size: number; max_position_embeddings: number; hidden_size: number };
 type VisionConfig = { image_size: number; patch_size: number; num_channels: number; hidden_size: number };
+
+/** What a tower is called with, once it has the tensor that it needs. */
+export function checkInputs<T extends object>(where: string, inputs: T, needed: keyof T & string): T {
+  checkOptions(where, inputs, `{ ${needed} }`, 'inputs');
+  checkTensors(where, { [needed]: inputs[needed] });
+  return inputs;
+}
 
 /** Tokens plus learned positions: ids [B, L] to [B, L, D]. */
 export function textEmbeddings(w: Weights, c: TextConfig): Layer {
@@ -41,5 +49,7 @@ export function patchEmbedding(w: Weights, c: VisionConfig, { bias }: { bias: bo
 }
 
 /** Which keys a padded batch may look at, from attention_mask [B, L] of 1 and 0: [B, 1, 1, L]. */
-export const keyMask = (attention_mask: Tensor | undefined): Tensor | undefined =>
-  attention_mask?.ne(0).unsqueeze(1).unsqueeze(1);
+export function keyMask(attention_mask: Tensor | undefined): Tensor | undefined {
+  checkTensors('text', {}, { attention_mask });
+  return attention_mask?.ne(0).unsqueeze(1).unsqueeze(1);
+}

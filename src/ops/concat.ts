@@ -1,7 +1,7 @@
 // Putting tensors side by side.
 import concatShader from '../../shaders/concat.wgsl';
 import { constOf, type Dispatch, kernel } from '../exec/kernel.ts';
-import { checkTensors, describe } from '../tensor/check.ts';
+import { checkTensorList } from '../tensor/check.ts';
 import { promote } from '../tensor/dtype.ts';
 import { type Backward, type Op, op } from '../tensor/op.ts';
 import { axis, numel, type Shape, show } from '../tensor/shape.ts';
@@ -49,16 +49,9 @@ const nodeOf = (count: number) =>
     }),
   ));
 
-function checkParts(name: string, tensors: unknown): void {
-  if (!Array.isArray(tensors)) {
-    throw new TypeError(`[${name}] tensors: got ${describe(tensors)}, want an array of tensors`);
-  }
-  checkTensors(name, Object.fromEntries(tensors.map((t, i) => [`tensors[${i}]`, t])));
-}
-
 /** Tensors one behind the other along a dimension. */
 export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
-  checkParts('concat', tensors);
+  checkTensorList('concat', 'tensors', tensors);
   const [first] = tensors;
   if (!first) throw new RangeError('[concat] tensors: got none, want at least one');
   const d = axis('concat', dim, first.rank);
@@ -79,7 +72,7 @@ export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
 
 /** Tensors of one shape along a new dimension. */
 export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
-  checkParts('stack', tensors);
+  checkTensorList('stack', 'tensors', tensors);
   return concat(
     tensors.map((t) => t.unsqueeze(dim)),
     dim,

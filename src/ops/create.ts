@@ -1,5 +1,5 @@
 // Tensors from values of the host.
-import { checkDType, checkList, checkNumber, describe } from '../tensor/check.ts';
+import { checkDType, checkList, checkNumber, checkOptions, describe } from '../tensor/check.ts';
 import type { DType, TypedArray } from '../tensor/dtype.ts';
 import { numel, type Shape, show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -49,9 +49,7 @@ function elements(data: unknown): (number | boolean)[] {
 }
 
 function dtypeIn(where: string, options: Options): DType | undefined {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`[${where}] options: got ${describe(options)}, want an object, as in { dtype: 'f32' }`);
-  }
+  checkOptions(where, options, "{ dtype: 'f32' }");
   if (options.dtype !== undefined) checkDType(where, options.dtype);
   return options.dtype;
 }
@@ -102,7 +100,7 @@ export function full(shape: Shape, value: number, dtype: DType = 'f32'): Tensor 
 const filled = (where: string, shape: Shape, value: number, options: Options = {}): Tensor => {
   checkList(where, 'shape', shape, 0);
   const dtype = dtypeIn(where, options) ?? 'f32';
-  return tensor(new Float32Array(numel(shape)).fill(value), shape).to(dtype);
+  return new Tensor({ shape: [...shape], dtype: 'f32', fill: value }).to(dtype);
 };
 /** Zeros of a shape. */
 export const zeros = (shape: Shape, options?: Options): Tensor => filled('zeros', shape, 0, options);

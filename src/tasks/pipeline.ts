@@ -2,6 +2,7 @@
 import { runtime } from '../gpu/host.ts';
 import { UserError } from '../io/error.ts';
 import type { FromPretrained } from '../io/pretrained.ts';
+import { checkOptions, describe } from '../tensor/check.ts';
 import type { ModelSource } from './auto.ts';
 import { imageFeatureExtraction } from './image-feature-extraction.ts';
 import type { InWorker, ModelInWorker } from './remote.ts';
@@ -46,10 +47,9 @@ export async function pipeline<T extends Task>(
   options: InWorker | InPlace = {},
 ): Promise<Ready<T> | Remote<T>> {
   if (!Object.hasOwn(TASKS, task)) {
-    throw new UserError(
-      `[pipeline] unknown task: got ${JSON.stringify(task)}, want one of ${Object.keys(TASKS).join(', ')}`,
-    );
+    throw new UserError(`[pipeline] unknown task: got ${describe(task)}, want one of ${Object.keys(TASKS).join(', ')}`);
   }
+  checkOptions('pipeline', options, "{ dtype: 'f16' }");
   if (options.worker) {
     if (runtime !== 'browser') throw new UserError(`[pipeline] worker: got ${runtime}, want a page; leave it out here`);
     const { remote } = await import('./remote.ts');

@@ -27,6 +27,23 @@ export function checkTensors(where: string, needed: Arguments, optional: Argumen
 }
 type Arguments = Record<string, unknown>;
 
+/** An array of tensors. */
+export function checkTensorList(where: string, name: string, list: unknown): void {
+  if (!Array.isArray(list)) {
+    const how = list instanceof Tensor ? ': [x, ...]' : '';
+    throw new TypeError(`[${where}] ${name}: got ${describe(list)}, want an array of tensors${how}`);
+  }
+  const wrong = list.findIndex((t) => !(t instanceof Tensor));
+  if (wrong >= 0) checkTensors(where, { [`${name}[${wrong}]`]: list[wrong] });
+}
+
+/** What is given by name, if anything is. */
+export function checkOptions(where: string, options: unknown, example: string, name = 'options'): void {
+  if (typeof options === 'object' && options !== null && !Array.isArray(options) && !(options instanceof Tensor))
+    return;
+  throw new TypeError(`[${where}] ${name}: got ${describe(options)}, want an object, as in ${example}`);
+}
+
 /** A shape, an order, sizes: an array of whole numbers, none below `least`. */
 export function checkList(where: string, name: string, list: unknown, least = Number.NEGATIVE_INFINITY): void {
   const what = `whole numbers${least === Number.NEGATIVE_INFINITY ? '' : ` from ${least} on`}`;

@@ -1,4 +1,5 @@
 // Reverse-mode gradients as more graph: nodes are added for what is wanted and nothing else.
+import { checkTensorList, checkTensors } from './check.ts';
 import { isFloat } from './dtype.ts';
 import type { Saved } from './op.ts';
 import { show } from './shape.ts';
@@ -53,6 +54,8 @@ function saved(t: Tensor): Saved {
  * was computed before (`data()`, `realize()`) has forgotten its parents: ask for gradients first. Throws where that hides one.
  */
 export function grad(loss: Tensor, wanted: readonly Tensor[]): Tensor[] {
+  checkTensors('grad', { loss });
+  checkTensorList('grad', 'wanted', wanted);
   if (loss.size !== 1) throw new RangeError(`[grad] loss: got shape ${show(loss.shape)}, want one element`);
   const gradients = new Map<Tensor, Tensor>([[loss, loss.ones_like()]]);
   const { order, leads } = between(loss, new Set(wanted));

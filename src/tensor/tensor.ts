@@ -29,9 +29,11 @@ type Node = {
   layout?: Layout | undefined;
   base?: Tensor;
   host?: TypedArray;
+  fill?: number;
   scalar?: number;
 };
 
+const SHOWN = 16; // elements that a console shows
 const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom');
 
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: ops/index.ts attaches every op as a method; see fluent.ts
@@ -48,6 +50,8 @@ export class Tensor {
   readonly attrs: Attrs;
   /** Values that wait to be uploaded. */
   host: TypedArray | null;
+  /** The one f32 value of a leaf that no array was made for. */
+  readonly fill: number | null;
   /** The value of a 0-d leaf that goes into kernels as a parameter: never part of a plan's key. */
   readonly scalar: number | null;
   /** Whether an op made its values; the parents are then forgotten. */
@@ -64,6 +68,7 @@ export class Tensor {
     this.inputs = node.inputs ?? [];
     this.attrs = node.attrs ?? {};
     this.host = node.host ?? null;
+    this.fill = node.fill ?? null;
     this.scalar = node.scalar ?? null;
     this.layout = node.layout ?? contiguousLayout(node.shape);
     this.base = node.base ?? (this.op?.view ? this.inputs[0]!.base : this);
@@ -127,11 +132,12 @@ export class Tensor {
   }
   /** What consoles show: one line with type, shape, where it is, and its values if they are few and on the host. */
   [INSPECT](): string {
-    const { op, storage, host, scalar } = this.base;
-    const known = scalar === null ? host : [scalar];
+    const { op, storage, host, fill, scalar } = this.base;
+    const same = scalar ?? fill;
+    const known = same === null ? host : Array.from({ length: Math.min(this.size, SHOWN + 1) }, () => same);
     let where = known ? 'on the host' : op ? `of ${op.name}, not computed yet` : 'without values yet';
     if (storage) where = storage.disposed ? 'disposed' : 'on the device';
-    const values = known && this.base === this && this.size <= 16 ? `: ${known.join(', ')}` : '';
+    const values = known && this.base === this && !storage && this.size <= SHOWN ? `: ${known.join(', ')}` : '';
     return `Tensor ${this.dtype} ${show(this.shape)} ${where}${values}`;
   }
 }

@@ -1,5 +1,6 @@
 // AdamW, Loshchilov and Hutter 2019, arXiv:1711.05101, in the order of operations of torch.optim.AdamW.
 import { assign, run } from '../exec/run.ts';
+import { checkOptions, checkTensorList } from '../tensor/check.ts';
 import { grad } from '../tensor/grad.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -14,7 +15,9 @@ export class AdamW {
 
   /** `params` are f32 tensors with values, such as `model.named_parameters()` holds. `options.lr` may change between steps. */
   constructor(params: Iterable<Tensor>, options: AdamWOptions = {}) {
-    this.params = [...params];
+    this.params = typeof params?.[Symbol.iterator] === 'function' ? [...params] : (params as never); // refused next
+    checkTensorList('AdamW', 'params', this.params);
+    checkOptions('AdamW', options, '{ lr: 1e-3 }');
     this.options = { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 1e-2, ...options };
     const wrong = this.params.find((p) => p.dtype !== 'f32' || p.op !== null || p.base !== p);
     if (wrong) throw new TypeError(`[AdamW] params: got ${wrong}, want f32 leaves; load the model with dtype 'f32'`);

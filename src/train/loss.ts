@@ -1,5 +1,6 @@
 // What is minimised. N = rows, C = classes.
 import { arange } from '../ops/index.ts';
+import { checkTensors } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 export type CrossEntropyOptions = { /** Rows with this target do not count. */ ignore_index?: number };
@@ -13,6 +14,7 @@ export function cross_entropy(
   target: Tensor,
   { ignore_index = -100 }: CrossEntropyOptions = {},
 ): Tensor {
+  checkTensors('cross_entropy', { logits, target });
   if (logits.rank !== 2 || target.rank !== 1 || target.shape[0] !== logits.shape[0]) {
     throw new RangeError(
       `[cross_entropy] shapes: got logits [${logits.shape}], target [${target.shape}]; want [N, C] and [N]`,
@@ -33,6 +35,7 @@ export function cross_entropy(
 
 /** CLIP's loss of similarities [N, N] whose diagonal belongs together: the mean of both directions' cross entropy. */
 export function contrastive_loss(logits: Tensor): Tensor {
+  checkTensors('contrastive_loss', { logits });
   const target = arange(logits.shape[0]!);
   return cross_entropy(logits, target)
     .add(cross_entropy(logits.transpose(0, 1), target))

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { compile, defaultDevice, grad, setDevice, type Tensor, tensor, trim } from '../../src/index.ts';
+import { arange, compile, defaultDevice, full, grad, setDevice, type Tensor, tensor, trim } from '../../src/index.ts';
 import { randomNd, upload } from '../ops/harness.ts';
 
 const x = (seed = 1) => upload(randomNd([3, 4], seed));
@@ -95,6 +95,44 @@ describe('compile', () => {
       [0, 1, 2, 3],
       [0, 10, 20, 30],
     ]);
+  });
+
+  it("gives constants that are the caller's own", async () => {
+    const w = tensor([5, 6]);
+    const step = compile((a: Tensor) => {
+      const c = arange(3, 'f32').add(a.size);
+      return { y: a.add(1), c, turned: c.reshape([3, 1]), w, two: full([2], 2) };
+    });
+    for (let k = 0; k < 3; k++) {
+      const { y, ...constants } = await step(x());
+      const values = Object.values(constants).map((t) => t.tolist());
+      expect(await Promise.all(values)).toEqual([
+        [12, 13, 14],
+        [[12], [13], [14]],
+        [5, 6],
+        [2, 2],
+      ]);
+      for (const t of [y, ...Object.values(constants)]) t.dispose();
+    }
+    expect(await w.tolist()).toEqual([5, 6]);
+  });
+
+  it('forgets what was recorded long ago', async () => {
+    let recorded = 0;
+    const step = compile((a: Tensor) => {
+      recorded++;
+      return a.add(1);
+    });
+    const call = async (n: number) => (await step(tensor(new Float32Array(n)))).dispose();
+    for (let n = 1; n <= 70; n++) {
+      await call(n);
+      await call(1); // in use all the time
+    }
+    expect(recorded).toBe(70);
+    await call(70);
+    expect(recorded).toBe(70);
+    await call(2);
+    expect(recorded).toBe(71);
   });
 
   it('leaves nothing behind', async () => {

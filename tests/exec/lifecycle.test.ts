@@ -16,6 +16,37 @@ it('tells when a leaf is disposed while the plan is made', async () => {
   await expect(y).rejects.toThrow('was disposed and is used again');
 });
 
+it('finishes a read that was asked for before the tensor was disposed', async () => {
+  const before = await live();
+  const rows = tensor([
+    [1, 2],
+    [3, 4],
+  ]);
+  const x = await rows.add(0).realize();
+  const reads = [x.data(), x.transpose(0, 1).data(), x.slice(0, 1, 2).data()];
+  x.dispose();
+  const [whole, turned, row] = await Promise.all(reads);
+  expect([whole, turned, row]).toEqual(
+    [
+      [1, 2, 3, 4],
+      [1, 3, 2, 4],
+      [3, 4],
+    ].map((v) => Float32Array.from(v)),
+  );
+  await expect(x.data()).rejects.toThrow('was disposed and is used again');
+
+  const y = rows.mul(2);
+  const computing = y.realize().then(() => y.dispose());
+  const other = rows.exp();
+  const between = other.data();
+  expect(await y.data()).toEqual(Float32Array.of(2, 4, 6, 8));
+  await Promise.all([computing, between]);
+  await expect(y.data()).rejects.toThrow('was disposed and is used again');
+  await rows.realize();
+  for (const t of [rows, other]) t.dispose();
+  expect(await live()).toBeLessThanOrEqual(before); // the collector may have come by
+});
+
 it('trims between runs, not into one', async () => {
   const x = tensor([1, 2, 3]);
   const y = x.sin().sum().cos().data();

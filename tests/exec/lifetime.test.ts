@@ -215,6 +215,23 @@ describe('the end of the process', () => {
   });
 });
 
+describe('a lost device', () => {
+  it.each(['write', 'read'] as const)('takes no constants along that came for what it lost at a %s', async (when) => {
+    const device = await setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software' });
+    const x = tensor([1, 2, 3]);
+    const [y, other] = [x.mul(2), x.layer_norm()];
+    const work = device[when].bind(device) as (...args: unknown[]) => never;
+    vi.spyOn(device, when).mockImplementation((...args: unknown[]) => {
+      device.gpu.destroy();
+      return work(...args);
+    });
+    await expect(y.data()).rejects.toMatchObject({ name: 'DeviceLost' });
+    expect(await y.data()).toEqual(Float32Array.of(2, 4, 6));
+    expect((await other.data()).length).toBe(3);
+    expect(await x.data()).toEqual(Float32Array.of(1, 2, 3));
+  });
+});
+
 describe('another device', () => {
   it('has tensors of its own, and says so', async () => {
     const here = await tensor([1, 2]).realize();

@@ -6,8 +6,10 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { AdamW, type Device, full, setDevice, type Tensor, trim } from '../../src/index.ts';
+import type { Progress } from '../../src/io/load.ts';
 import { type FromPretrained, pretrained } from '../../src/io/pretrained.ts';
 import { saveSafetensors } from '../../src/io/safetensors.ts';
+import { type ByteSource, diskFolder, type Folder } from '../../src/io/source.ts';
 
 const SIZE = 256 * 256;
 const Named = pretrained('Named', (w) => ({ a: w.get('a', [256, 256]), b: w.get('b', [256, 256]) }));
@@ -51,6 +53,57 @@ test('two models hold one copy, and the last that goes frees it', async () => {
   expect(await held()).toBe(4 * SIZE);
   expect(await first(part.a)).toBe(0);
   part.dispose();
+  expect(await held()).toBe(0);
+});
+
+test('models that are loaded at the same time hold one copy', async () => {
+  const reports: number[] = [];
+  const options = { progress_callback: (e: Progress) => void ('loaded' in e && reports.push(e.loaded)) };
+  const [one, two, part] = await Promise.all([load(), load(options), Half.from_pretrained(folder)]);
+  expect(await held()).toBe(8 * SIZE);
+  expect(reports.at(-1)).toBe(8 * SIZE);
+  one.dispose();
+  expect([await first(two.b), await first(part.a)]).toEqual([0.5, 0]);
+  for (const model of [two, part]) model.dispose();
+  expect(await held()).toBe(0);
+});
+
+test('a load that is stopped harms none that waits for it, nor one that waits and is stopped', async () => {
+  const gate = new AbortController();
+  const isOpen = new Promise((resolve) => gate.signal.addEventListener('abort', resolve));
+  const disk = diskFolder(folder);
+  /** The same files, whose weights come when the gate opens. */
+  const slow: Folder = {
+    ...disk,
+    async open(file) {
+      const source = await disk.open(file);
+      const read: ByteSource['read'] = async (at, length) => {
+        if (length >= 4 * SIZE) await isOpen;
+        return source!.read(at, length);
+      };
+      return source && { ...source, read };
+    },
+  };
+  const start = async (from: string | Folder) => {
+    const stop = new AbortController();
+    let model!: ReturnType<typeof load>;
+    await new Promise((begun) => {
+      const progress_callback = ({ status }: Progress) => status === 'initiate' && begun(status);
+      model = Named.from_pretrained(from, { signal: stop.signal, progress_callback });
+    });
+    model.catch(() => {}); // told below
+    return { model, stop: () => stop.abort(new Error('enough')) };
+  };
+  const loader = await start(slow);
+  const [waiting, stopped] = [await start(folder), await start(folder)];
+  stopped.stop();
+  await expect(stopped.model).rejects.toThrow('enough');
+  loader.stop();
+  gate.abort();
+  await expect(loader.model).rejects.toThrow('enough');
+  const model = await waiting.model;
+  expect(await model.b.data()).toEqual(Float32Array.from({ length: SIZE }, (_, i) => i + 0.5));
+  model.dispose();
   expect(await held()).toBe(0);
 });
 

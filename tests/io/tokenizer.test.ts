@@ -154,7 +154,7 @@ test('ids of the special tokens, tokens by id, ids that are not there', () => {
     undefined,
   ]);
   expect([clip.decode([]), clip.decode([1e6, -1, 320, 0.5]), clip.decode([320n, 531n])]).toEqual(['', 'a ', 'a dog ']);
-  expect(() => clip.encode(5 as unknown as string)).toThrow('[tokenizer] got number, want a text');
+  expect(() => clip.encode(5 as unknown as string)).toThrow('[tokenizer] got 5, want a text');
 });
 
 test('clean_up_tokenization_spaces', () => {

@@ -62,6 +62,17 @@ describe('tensor', () => {
 });
 
 describe('full, zeros, ones, scalar', () => {
+  it.each(['zeros', 'ones'] as const)('%s come to be on the device, once its limits were looked at', async (name) => {
+    const make = { zeros, ones }[name];
+    const onHost = () => process.memoryUsage().arrayBuffers;
+    const before = onHost();
+    const huge = make([2 ** 20, 2 ** 13]);
+    await expect(huge.data()).rejects.toThrow("[gpu] a buffer of 34359738368 bytes: the device's largest is");
+    expect(onHost()).toBeLessThan(before + 2 ** 22);
+    const n = 2 ** 18 + 5;
+    (await full([n], 3).contiguous().realize()).dispose(); // a buffer that is not empty
+    expect(await make([n]).data()).toEqual(new Float32Array(n).fill(name === 'ones' ? 1 : 0));
+  });
   it('have one value', async () => {
     expect(await full([2, 2], 7).tolist()).toEqual([
       [7, 7],

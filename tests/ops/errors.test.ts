@@ -123,7 +123,7 @@ describe('the answer to', () => {
       keys that are no tensor: [scaled_dot_product_attention] k: got a Float32Array, want a tensor
       ids that are a list: [index_select] index: got an array [1], want a tensor: tensor([1])
       a value to write that is a number: [overwrite] value: got 1, want a tensor
-      tensors one by one: [concat] tensors: got a Tensor, want an array of tensors
+      tensors one by one: [concat] tensors: got a Tensor, want an array of tensors: [x, ...]
       a list of lists: [stack] tensors[1]: got an array [1], want a tensor: tensor([1])
       values that are an object: [tensor] data: got an object, want numbers or booleans: one, nested arrays or a typed array
       values that are a text: [tensor] data: got '2' among the values, want numbers or booleans: one, nested arrays or a typed array
