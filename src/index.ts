@@ -14,6 +14,7 @@ export type { Progress } from './io/load.ts';
 export type { FromPretrained } from './io/pretrained.ts';
 export { saveSafetensors, writeSafetensors } from './io/safetensors.ts';
 export { CLIPModel, CLIPTextModel, CLIPVisionModel } from './models/clip.ts';
+export { LlamaForCausalLM } from './models/llama.ts';
 export { SiglipModel, SiglipTextModel, SiglipVisionModel } from './models/siglip.ts';
 export * from './ops/index.ts';
 export { AutoModel, AutoModelForImageFeatureExtraction, AutoProcessor, AutoTokenizer } from './tasks/auto.ts';
