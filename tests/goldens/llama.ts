@@ -1,8 +1,13 @@
-// LLaMA in transformers.
-import { LlamaForCausalLM } from '../../src/index.ts';
+// LLaMA and the choice of tokens in transformers.
+import { LlamaForCausalLM, type Tensor } from '../../src/index.ts';
+import { process, processorsOf, type Sampling } from '../../src/tasks/sampling.ts';
 import { type Family, family, isBoolean, method } from './family.ts';
 
 type Model = Awaited<ReturnType<typeof LlamaForCausalLM.from_pretrained>>;
+
+const isNumber = (value: unknown) => typeof value === 'number';
+const PROCESSORS = ['repetition_penalty', 'temperature', 'top_k', 'top_p', 'min_p'];
+const isProcessor = Object.fromEntries(PROCESSORS.map((name) => [name, isNumber]));
 
 export const llama: Record<string, Family> = {
   LlamaForCausalLM: family(async ({ checkpoint }) => LlamaForCausalLM.from_pretrained(await checkpoint()), {
@@ -17,5 +22,19 @@ export const llama: Record<string, Family> = {
       },
     }),
     'model.rotary_emb.inv_freq': method({ run: (model: Model) => ({ inv_freq: model.inv_freq(0) }) }),
+  }),
+
+  LogitsProcessorList: family(async () => ({}), {
+    'LogitsProcessorList.__call__': method({
+      inputs: ['logits', 'input_ids'],
+      args: isProcessor,
+      run(_: object, { logits, input_ids }: { logits: Tensor; input_ids: Tensor }, args) {
+        const sampling = args as Sampling;
+        const seen = { ids: input_ids, count: input_ids.shape[1]! };
+        const scores = process(logits, processorsOf(sampling, logits.shape[1]!), sampling, seen);
+        const kept = scores.gt(-3e38);
+        return { scores: kept.where(scores, 0), kept, probs: scores.softmax(-1) };
+      },
+    }),
   }),
 };
