@@ -45,18 +45,15 @@ export class KVCache {
     return [this.tensors[k], this.tensors[v]];
   }
 
-  /** Moves to tensors of another capacity, which has room for what counts. */
-  async resize(capacity: number): Promise<void> {
-    const more = capacity - this.capacity;
-    if (more === 0) return;
-    const old = [...this.tensors];
-    const made = old.map((t) => {
-      const [B, heads, , d] = t.shape as [number, number, number, number];
-      return more > 0 ? concat([t, full([B, heads, more, d], 0)], 2) : t.narrow(2, 0, capacity).contiguous();
-    });
+  /** Moves to tensors of a larger capacity. */
+  async grow(capacity: number): Promise<void> {
+    if (capacity <= this.capacity) return;
+    const made = this.tensors.map((t) => widen(t, 2, capacity));
     await run(made);
-    for (const [i, t] of made.entries()) this.tensors[i] = t;
-    for (const t of old) t.dispose();
+    for (const [i, t] of made.entries()) {
+      this.tensors[i]!.dispose();
+      this.tensors[i] = t;
+    }
   }
 
   dispose(): void {
@@ -65,6 +62,12 @@ export class KVCache {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** With zeros behind it in a dimension, up to a size. */
+export function widen(t: Tensor, dim: number, size: number): Tensor {
+  const shape = t.shape.map((n, i) => (i === dim ? size - n : n));
+  return shape[dim] === 0 ? t : concat([t, full(shape, 0, t.dtype)], dim);
 }
 
 /** Which keys of a cache L new tokens see: bool [B or 1, 1, L, capacity]. `attention_mask` may end before the capacity does. */
