@@ -1,4 +1,5 @@
 // Rotary positions, Su et al. 2021, arXiv:2104.09864, with the scalings of transformers' modeling_rope_utils.
+import { isLost } from '../exec/run.ts';
 import { UserError } from '../io/error.ts';
 import { isObject } from '../io/json.ts';
 import type { Config } from '../io/pretrained.ts';
@@ -64,13 +65,12 @@ export function rotary(config: Config, size: number, max_position_embeddings: nu
   if (size % 2 !== 0) throw new RangeError(`[rope] head_dim: got ${size}, want an even number`);
   const settings = read(config, max_position_embeddings);
   const of = (seq_len: number) => Float32Array.from(TYPES[settings.type]!(settings, size, seq_len));
-  const usual = tensor(of(0));
-  let longest = { seq_len: 0, tensor: usual };
+  let made = { seq_len: 0, tensor: tensor(of(0)) };
   /** Frequencies [size / 2] for so many tokens; the same tensor for all lengths but those that 'dynamic' scales. */
-  const inv_freq = (seq_len: number): Tensor => {
-    if (settings.type !== 'dynamic' || seq_len <= settings.max) return usual;
-    if (longest.seq_len !== seq_len) longest = { seq_len, tensor: tensor(of(seq_len)) };
-    return longest.tensor;
+  const inv_freq = (tokens: number): Tensor => {
+    const seq_len = settings.type === 'dynamic' && tokens > settings.max ? tokens : 0;
+    if (made.seq_len !== seq_len || isLost(made.tensor)) made = { seq_len, tensor: tensor(of(seq_len)) };
+    return made.tensor;
   };
   /** How far each position [B or 1, L] turns. */
   const turn = (positions: Tensor, frequency: Tensor): Turn => {
