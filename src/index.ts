@@ -7,6 +7,7 @@ export { Device, type DeviceChoice, DeviceLost } from './gpu/device.ts';
 export type { AdapterChoice, AdapterDescription } from './gpu/host.ts';
 export { OutOfMemory } from './gpu/pool.ts';
 export { type CachedModel, cache } from './io/cache.ts';
+export type { ChatOptions, Message } from './io/chat-template.ts';
 export { openCheckpoint } from './io/checkpoint.ts';
 export { UserError } from './io/error.ts';
 export type { HubOptions } from './io/hub-folder.ts';
@@ -14,14 +15,25 @@ export type { Progress } from './io/load.ts';
 export type { FromPretrained } from './io/pretrained.ts';
 export { saveSafetensors, writeSafetensors } from './io/safetensors.ts';
 export { CLIPModel, CLIPTextModel, CLIPVisionModel } from './models/clip.ts';
+export { LlamaForCausalLM } from './models/llama.ts';
 export { SiglipModel, SiglipTextModel, SiglipVisionModel } from './models/siglip.ts';
 export * from './ops/index.ts';
-export { AutoModel, AutoModelForImageFeatureExtraction, AutoProcessor, AutoTokenizer } from './tasks/auto.ts';
+export {
+  AutoModel,
+  AutoModelForCausalLM,
+  AutoModelForImageFeatureExtraction,
+  AutoProcessor,
+  AutoTokenizer,
+} from './tasks/auto.ts';
 export { type DoctorOptions, doctor, type Health } from './tasks/doctor.ts';
+export type { GenerateOptions } from './tasks/generation-config.ts';
 export type { FeatureOptions, ImageFeatureExtractor } from './tasks/image-feature-extraction.ts';
 export { load_image } from './tasks/load-image.ts';
 export { pipeline } from './tasks/pipeline.ts';
 export type { Check } from './tasks/self-test.ts';
+export { type Answer, Session, type TextOptions } from './tasks/session.ts';
+export type { GenerateTextOptions, TextGenerator } from './tasks/text-generation.ts';
+export { TextStreamer } from './tasks/text-stream.ts';
 export type { DType } from './tensor/dtype.ts';
 export { grad } from './tensor/grad.ts';
 export { Tensor } from './tensor/tensor.ts';

@@ -2,7 +2,7 @@
 
 import { lookUp, type ModelSource } from '../io/locate.ts';
 import type { FromPretrained } from '../io/pretrained.ts';
-import { identify } from '../tasks/auto.ts';
+import { type Classes, identify } from '../tasks/auto.ts';
 import { type DeviceOptions, type HubOptions, hubOf, onDevice, provenance } from './options.ts';
 import { complain } from './output.ts';
 import { loadingBar } from './progress.ts';
@@ -26,13 +26,14 @@ export async function withLoaded<T extends Ready>(
   options: DeviceOptions & HubOptions,
   open: (from: ModelSource, options: FromPretrained) => Promise<T>,
   work: (loaded: Loaded<T>) => Promise<void>,
+  classes?: Classes,
 ) {
   const { progress_callback, stop } = await loadingBar();
   const source = { ...hubOf(options), progress_callback };
   const { dtype } = options;
   try {
     const from = await lookUp(path, source);
-    await identify(from, source); // mistakes come out before a GPU is asked for
+    await (classes ? identify(from, source, classes) : identify(from, source)); // mistakes come out before a GPU is asked for
     await onDevice(options, async (device) => {
       const start = performance.now();
       using task = await open(from, { ...source, device, dtype });

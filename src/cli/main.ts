@@ -3,9 +3,11 @@
 import process from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { UserError } from '../io/error.ts';
+import { addChat } from './chat.ts';
 import { addClassify } from './classify.ts';
 import { addDoctor } from './doctor.ts';
 import { addEmbed } from './embed.ts';
+import { addGenerate } from './generate.ts';
 import { addInspect } from './inspect.ts';
 import { complain, flush, isHangUp } from './output.ts';
 import { addPlan } from './plan.ts';
@@ -34,9 +36,11 @@ Examples:
 
 Exit codes: 0 done, 1 something failed, 2 what was given is wrong.`,
     );
+  addChat(program);
   addClassify(program);
   addDoctor(program);
   addEmbed(program);
+  addGenerate(program);
   addInspect(program);
   addPlan(program);
   addStart(program);

@@ -64,3 +64,10 @@ export function count(text: string): number {
   if (Number.isInteger(value) && value > 0) return value;
   throw new InvalidArgumentError('Want a whole number from 1.');
 }
+
+/** An option's value that is a number of at least 0. */
+export function amount(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value;
+  throw new InvalidArgumentError('Want a number from 0.');
+}

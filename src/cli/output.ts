@@ -10,9 +10,12 @@ process.stdout.on('error', ({ message, code }: NodeJS.ErrnoException) => {
 process.stderr.on('error', () => {}); // nobody is left to tell
 
 /** A line on stdout. Throws when stdout has failed, so that the work ends in order: drivers do not like process.exit. */
-export function print(text: string): void {
+export const print = (text: string): void => write(`${text}\n`);
+
+/** A piece of text on stdout, as `print`. */
+export function write(text: string): void {
   if (failure) throw failure;
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(text);
 }
 
 export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2));

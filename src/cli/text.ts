@@ -11,6 +11,9 @@ export function visible(text: string): string {
   });
 }
 
+/** The same for a text of many lines, which keeps its lines and tabs. */
+export const visibleLines = (text: string): string => text.replace(/[^\n\t]+/g, visible);
+
 const GRAPHEMES = new Intl.Segmenter('en', { granularity: 'grapheme' });
 /** Wide and Fullwidth of https://www.unicode.org/reports/tr11 (less Khitan), and emoji; halfwidth forms are none. */
 const WIDE =

@@ -2,6 +2,7 @@
 import { Tokenizer as Implementation } from '@huggingface/tokenizers';
 import { checkOptions, describe } from '../tensor/check.ts';
 import { charsmap } from './charsmap.ts';
+import { type ChatOptions, type Message, renderChat } from './chat-template.ts';
 import { asUserError, UserError } from './error.ts';
 import { isObject, parseObject } from './json.ts';
 import type { Folder } from './source.ts';
@@ -29,6 +30,8 @@ export type Tokenizer = {
   tokenize(text: string): string[];
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
+  /** Messages as the text that the model was trained to answer, special tokens included. */
+  apply_chat_template(messages: readonly Message[], options?: ChatOptions): string;
   readonly bos_token_id: number | undefined;
   readonly eos_token_id: number | undefined;
   readonly pad_token_id: number | undefined;
@@ -71,7 +74,9 @@ export async function loadTokenizer(folder: Folder): Promise<Tokenizer> {
     const text = await folder.text(file);
     return text === undefined ? undefined : parseObject(text, file);
   };
-  const config = { ...(await read('special_tokens_map.json')), ...(await read('tokenizer_config.json')) };
+  const own = { ...(await read('special_tokens_map.json')), ...(await read('tokenizer_config.json')) };
+  const chat_template = (await folder.text('chat_template.jinja')) ?? (await read('chat_template.json'))?.chat_template;
+  const config = { ...own, ...(chat_template !== undefined && { chat_template }) };
   const whole = await read('tokenizer.json');
   if (whole) return createTokenizer(whole, config);
   const [vocab, merges] = [await read('vocab.json'), await folder.text('merges.txt')];
@@ -124,6 +129,7 @@ export function createTokenizer(json: Record<string, unknown>, config: Record<st
     tokenize: (text: string) => plain(text).map((token) => library.id_to_token(token) ?? ''),
     token_to_id: (token: string) => library.token_to_id(token),
     id_to_token: (token: number) => library.id_to_token(token),
+    apply_chat_template: (messages: readonly Message[], options?: ChatOptions) => renderChat(config, messages, options),
     decode(
       ids: Iterable<number | bigint>,
       { skip_special_tokens = false, clean_up_tokenization_spaces }: DecodeOptions = {},

@@ -22,6 +22,11 @@ export function layerNorm(w: Weights, size: number, eps: number): Layer {
   return (x) => x.layer_norm(weight, bias, eps);
 }
 
+export function rmsNorm(w: Weights, size: number, eps: number): Layer {
+  const weight = w.get('weight', [size]);
+  return (x) => x.rms_norm(weight, eps);
+}
+
 /** Rows of a table [size, dim] by id. */
 export function embedding(w: Weights, size: number, dim: number): Layer {
   const weight = w.get('weight', [size, dim]);

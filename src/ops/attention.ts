@@ -15,6 +15,8 @@ export type AttentionOptions = {
   is_causal?: boolean;
   /** Default 1 / sqrt(D). */
   scale?: number;
+  /** q [..., H, L, D] may have several heads for each of k and v: neighbours share one. */
+  enable_gqa?: boolean;
 };
 
 /** x [..., L, S] with `value` where a query may not see a key. */
@@ -60,13 +62,10 @@ const definition = {
 } as const;
 
 /** softmax(q k^T scale + mask) v. q: [..., L, D], k: [..., S, D], v: [..., S, E]; result [..., L, E]. Scores are f32. */
-export function scaled_dot_product_attention(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  { attn_mask, is_causal = false, scale: given }: AttentionOptions = {},
-): Tensor {
+export function scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
+  const { attn_mask, is_causal = false, scale: given, enable_gqa = false } = options;
   checkTensors('scaled_dot_product_attention', { q, k, v }, { attn_mask });
+  if (enable_gqa && q.shape.at(-3) !== k.shape.at(-3)) return grouped(q, k, v, options);
   const scale = given ?? 1 / Math.sqrt(q.shape.at(-1)!);
   if (attn_mask && (attn_mask.dtype === 'i32' || attn_mask.dtype === 'u32')) {
     throw new TypeError(
@@ -82,4 +81,21 @@ export function scaled_dot_product_attention(
   const mask = attn_mask && whole(attn_mask, L, S);
   const y = probabilities(x[0]!, x[1]!, mask, scale, is_causal).matmul(x[2]!, q.dtype);
   return composite(definition, mask ? [...x, mask] : x, y, { scale, is_causal });
+}
+
+/** Heads of q in groups, one for each head of k and v, which matmul reads once for all of a group. */
+function grouped(q: Tensor, k: Tensor, v: Tensor, { attn_mask, ...options }: AttentionOptions): Tensor {
+  const [H, shared] = [q.shape.at(-3)!, k.shape.at(-3)!];
+  if (!Number.isInteger(H / shared)) {
+    throw new RangeError(`[${definition.name}] heads: got ${H} of q for ${shared} of k, want a multiple`);
+  }
+  const group = (t: Tensor, size = 1) =>
+    t.rank < 3 ? t : t.reshape([...t.shape.slice(0, -3), t.shape.at(-3)! / size, size, ...t.shape.slice(-2)]);
+  const mask = attn_mask && group(attn_mask, attn_mask.shape.at(-3) === H ? H / shared : 1);
+  const y = scaled_dot_product_attention(group(q, H / shared), group(k), group(v), {
+    ...options,
+    attn_mask: mask,
+    enable_gqa: false,
+  });
+  return y.flatten(-4, -3);
 }

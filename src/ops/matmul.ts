@@ -117,6 +117,11 @@ export function matmul(a: Tensor, b: Tensor, dtype?: DType): Tensor {
   const float = (t: Tensor) => (t.dtype === 'f16' ? t : t.to('f32'));
   let x = float(a).expand([...batch, m, k]);
   let w = float(b).expand([...batch, k, n]);
+  const last = batch.length - 1;
+  if (batch[last]! > 1 && w.layout.strides[last] === 0 && x.layout.strides[last] === m * x.layout.strides[last + 1]!) {
+    const all = matmul(x.flatten(last, last + 1), w.select(last, 0), dtype); // w repeats: so many more rows
+    return all.reshape([...batch, m, n]);
+  }
   if (x.base.scalar !== null) x = x.contiguous();
   if (w.base.scalar !== null) w = w.contiguous();
   if (batches(x, w).length > 2) [x, w] = [x.contiguous(), w.contiguous()];

@@ -111,6 +111,22 @@ export function slice(x: Tensor, dim: number, start = 0, end = Number.POSITIVE_I
   if (from === 0 && to === size && step === 1) return x;
   return sliceNode([x], { dim: d, start: from, end: Math.max(from, to), step, from: x.shape });
 }
+const flipNode = view<{ dim: number }>(
+  'flip',
+  (x, { dim }) => ({
+    shape: x.shape,
+    layout: {
+      strides: x.layout.strides.map((s, i) => (i === dim ? -s : s)), // places are counted modulo 2^32
+      offset: x.layout.offset + (x.shape[dim]! - 1) * x.layout.strides[dim]!,
+    },
+  }),
+  (dy, { attrs }) => flip(dy, attrs.dim),
+);
+/** The other way round along a dimension; nothing moves. */
+export function flip(x: Tensor, dim: number): Tensor {
+  const d = axis('flip', dim, x.rank);
+  return x.shape[d]! > 1 ? flipNode([x], { dim: d, from: x.shape }) : x;
+}
 /** `length` elements from `start` on along a dimension. */
 export function narrow(x: Tensor, dim: number, start: number, length: number): Tensor {
   const size = x.shape[axis('narrow', dim, x.rank)]!;

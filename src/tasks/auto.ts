@@ -7,9 +7,11 @@ import { locate, lookUp, type ModelSource, type SourceOptions } from '../io/loca
 import type { Config, FromPretrained } from '../io/pretrained.ts';
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.ts';
 import { CLIPModel, CLIPVisionModel } from '../models/clip.ts';
+import { LlamaForCausalLM } from '../models/llama.ts';
 import { SiglipModel, SiglipVisionModel } from '../models/siglip.ts';
 import { tensor } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { type Generative, generative } from './generate.ts';
 import { type ImageProcessor, imageProcessor, type PixelValues } from './image-processor.ts';
 import { type ImageInput, load_image, nameOf } from './load-image.ts';
 
@@ -32,8 +34,11 @@ export const VISION = {
   siglip_vision_model: SiglipVisionModel,
 };
 
+/** What continues a text. */
+export const CAUSAL_LM = { llama: LlamaForCausalLM };
+
 /** Classes by the `model_type` that they run. */
-type Classes = Record<string, { from_pretrained(from: ModelSource, options: FromPretrained): Promise<unknown> }>;
+export type Classes = Record<string, { from_pretrained(from: ModelSource, options: FromPretrained): Promise<unknown> }>;
 type AnyOf<C extends Classes> = Awaited<ReturnType<C[keyof C]['from_pretrained']>>;
 
 /** The kind of model that a config.json asks for. */
@@ -45,10 +50,11 @@ function modelTypeOf<C extends object>(classes: C, config: Config | undefined, w
   throw new UserError(`[${where}] not a model that can be used here: got ${got}, want one of ${want}`);
 }
 
+const ALL = { ...MODELS, ...CAUSAL_LM };
 /** The class of a config with its `model_type`. */
 export function modelOf(config: Config, where: string) {
-  const model_type = modelTypeOf(MODELS, config, where);
-  return { model_type, ...MODELS[model_type] };
+  const model_type = modelTypeOf(ALL, config, where);
+  return { model_type, ...ALL[model_type] };
 }
 
 /**
@@ -85,6 +91,17 @@ const auto = <C extends Classes>(classes: C) => ({
 export const AutoModel = auto(MODELS);
 /** The tower that looks at pictures, also of a checkpoint with both towers. */
 export const AutoModelForImageFeatureExtraction = auto(VISION);
+
+/** A language model; it has `generate`. */
+export const AutoModelForCausalLM = {
+  async from_pretrained(
+    source: ModelSource,
+    options: FromPretrained = {},
+  ): Promise<Generative<AnyOf<typeof CAUSAL_LM>>> {
+    const from = await lookUp(source, options);
+    return generative(await auto(CAUSAL_LM).from_pretrained(from, options), from, options);
+  },
+};
 
 export const AutoTokenizer = {
   from_pretrained: async (from: ModelSource, options: SourceOptions = {}): Promise<Tokenizer> =>

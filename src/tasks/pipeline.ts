@@ -7,10 +7,12 @@ import type { ModelSource } from './auto.ts';
 import { imageFeatureExtraction } from './image-feature-extraction.ts';
 import type { InWorker, ModelInWorker } from './remote.ts';
 import { shipped } from './shipped.ts';
+import { textGeneration } from './text-generation.ts';
 import { type ZeroShotImageClassifier, zeroShotImageClassification } from './zero-shot-image-classification.ts';
 
-/** Tasks, with the model in weights/ that each uses when none is named. */
+/** Tasks, with the model in weights/ that each uses when none is named, if there is one. */
 const TASKS = {
+  'text-generation': { open: textGeneration, model: undefined },
   'image-feature-extraction': { open: imageFeatureExtraction, model: 'tessera-clip' },
   'zero-shot-image-classification': { open: zeroShotImageClassification, model: 'tessera-clip' },
 };
@@ -56,5 +58,6 @@ export async function pipeline<T extends Task>(
     return remote(task, model, options) as Promise<unknown> as Promise<Remote<T>>;
   }
   const { open, model: standard } = TASKS[task];
-  return open(model ?? (await shipped(standard)), options as FromPretrained) as Promise<Ready<T>>;
+  if (!model && !standard) throw new UserError(`[pipeline] ${task}: got no model, want a folder or an id of the hub`);
+  return open(model ?? (await shipped(standard!)), options as FromPretrained) as Promise<Ready<T>>;
 }

@@ -1,17 +1,30 @@
-// CLIP and SigLIP on golden checkpoints in the conformance table.
+// CLIP, SigLIP and LLaMA on golden checkpoints in the conformance table.
 import { runCase } from '../goldens/case.ts';
 import { openCase, type Place } from '../goldens/files.ts';
 import type { Result } from './check.ts';
 
-const SHORT = ['clip', 'siglip'];
-const FULL = [...SHORT, 'clip-eos', 'clip-gelu', 'clip-openai', 'clip-text', 'clip-text-gelu', 'clip-vision'];
+const SHORT = ['clip', 'siglip', 'llama', 'llama-gqa'];
+const FULL = [
+  ...SHORT,
+  'clip-eos',
+  'clip-gelu',
+  'clip-openai',
+  'clip-text',
+  'clip-text-gelu',
+  'clip-vision',
+  'llama-rope3',
+];
 const FILES = ['config.json', 'golden.json', 'golden.safetensors', 'model.safetensors'];
 
 /** Bundles lie two folders deep, as this file does. */
 function place(name: string): Place {
   const url = new URL(`../../tests/goldens/cases/${name}`, import.meta.url);
   if (url.protocol === 'file:') return { path: decodeURIComponent(url.pathname) };
-  return { url: url.href, names: FILES.filter((file) => name !== 'clip-openai' || file !== 'config.json') };
+  const more = name.startsWith('llama') ? ['generation_config.json'] : [];
+  return {
+    url: url.href,
+    names: [...FILES, ...more].filter((file) => name !== 'clip-openai' || file !== 'config.json'),
+  };
 }
 
 export async function models(isFull: boolean): Promise<Result[]> {

@@ -5,13 +5,16 @@ import { compare, type Row } from './compare.ts';
 import type { Family, Method, Outputs } from './family.ts';
 import type { CaseFiles } from './files.ts';
 import { type Call, noGolden, readGolden, readTensors, type Tensors, type Value, type Values } from './golden.ts';
+import { llama } from './llama.ts';
 import { processors } from './processors.ts';
 import { allMissing, type Missing, missingOf, type Report } from './report.ts';
 import { siglip } from './siglip.ts';
 import { tokenizers } from './tokenizers.ts';
 
 /** Every reference class that is known. */
-const FAMILIES = new Map<string, Family>(Object.entries({ ...clip, ...siglip, ...processors, ...tokenizers }));
+const FAMILIES = new Map<string, Family>(
+  Object.entries({ ...clip, ...siglip, ...llama, ...processors, ...tokenizers }),
+);
 
 export async function runCase(files: CaseFiles): Promise<Report> {
   let golden = noGolden(files.name);

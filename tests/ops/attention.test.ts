@@ -48,6 +48,29 @@ testOp('attention with a mask of booleans', {
   grad: [...SMALL, { shape: [3, 3], dtype: 'bool', fill: (u) => Number(u > 0.3) }],
 });
 
+const heads = (k: number): Input[] => [
+  [2, 4, 3, 4],
+  [2, k, 5, 4],
+  [2, k, 5, 2],
+];
+/** Each head of k and v as often as heads of q share it. */
+const repeated = (x: ref.Nd): ref.Nd => {
+  const [B, H, ...size] = x.shape as [number, number, number, number];
+  return ref.nd([B, 4, ...size], ([b, h, ...at]) => ref.at(x, [b!, Math.floor((h! * H) / 4), ...at]));
+};
+testOp('attention of grouped heads', {
+  op: (q, k, v, mask) => q.scaled_dot_product_attention(k, v, { attn_mask: mask, is_causal: true, enable_gqa: true }),
+  reference: (q, k, v, mask) => ref.attention(q, repeated(k), repeated(v), { mask, causal: true }),
+  inputs: [
+    [...heads(2), [2, 1, 3, 5]],
+    [...heads(1), [3, 5]],
+    [...heads(2), [4, 3, 5]],
+  ],
+  tolerance: SUMMED,
+  layouts: ['plain', 'permuted'],
+  grad: [...heads(2), [2, 1, 3, 5]],
+});
+
 describe('a query that sees nothing', () => {
   const [q, k, v] = [1, 2, 3].map((seed) => upload(randomNd([3, 4], seed)));
   it.each([

@@ -26,6 +26,11 @@ const views: Record<string, Omit<Spec, 'tolerance'>> = {
     reference: (x) => ref.slice(x, 1, 1, x.shape[1]! - 1, 2),
     inputs: [[[3, 7, 2]], [[2, 8]], [[2, 2]]],
   },
+  flip: {
+    op: (x) => x.flip(1),
+    reference: (x) => ref.nd(x.shape, ([i, j, k]) => ref.at(x, [i!, x.shape[1]! - 1 - j!, k!])),
+    inputs: [[[2, 2, 8]], [[3, 5, 2]], [[2, 1, 4]], [[2, 0, 4]]],
+  },
   narrow: { op: (x) => x.narrow(-1, 3, 4), reference: (x) => ref.slice(x, 1, 3, 7), inputs: [[[3, 8]]] },
   select: {
     op: (x) => x.select(1, -1),

@@ -95,3 +95,35 @@ export function withNumber(family: 'clip' | 'siglip', tensor: string, value: num
 }
 
 export const pictures = ['landscape', 'portrait', 'rgba', 'tiny'].map((name) => golden(`clip-processor/${name}.png`));
+
+const CHARACTERS = Array.from({ length: 94 }, (_, i) => String.fromCharCode(32 + i));
+const TEMPLATE =
+  "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools here') }}{% endif %}" +
+  '[{{ m.role }}]{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}';
+
+/** A LLaMA golden with a tokenizer of characters and a chat template. */
+export function chatFolder(name = 'llama', more: Record<string, unknown> = { chat_template: TEMPLATE }): Folder {
+  const special = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const specials = ['<unk>', '<s>', '</s>'];
+  const vocab = Object.fromEntries([...specials, ...CHARACTERS].map((token, id) => [token, id]));
+  const tokenizer = {
+    version: '1.0',
+    added_tokens: specials.map((content, id) => ({ id, content, ...special })),
+    normalizer: null,
+    pre_tokenizer: null,
+    post_processor: null,
+    decoder: { type: 'Fuse' },
+    model: { type: 'BPE', unk_token: '<unk>', fuse_unk: false, byte_fallback: false, vocab, merges: [] },
+  };
+  const files = ['config.json', 'generation_config.json', 'model.safetensors'].map(
+    (file) => [file, read(`${name}/${file}`)] as const,
+  );
+  return memoryFolder(
+    [
+      ...files,
+      ['tokenizer.json', JSON.stringify(tokenizer)],
+      ['tokenizer_config.json', JSON.stringify({ bos_token: '<s>', eos_token: '</s>', ...more })],
+    ],
+    name,
+  );
+}

@@ -1,0 +1,132 @@
+// tessera chat: a conversation in the terminal; one plain answer to what is piped in.
+import { readFile } from 'node:fs/promises';
+import process from 'node:process';
+import { createInterface } from 'node:readline';
+import { text as readAll } from 'node:stream/consumers';
+import type { Command } from 'commander';
+import type { Message } from '../io/chat-template.ts';
+import { explain, UserError } from '../io/error.ts';
+import { writeWhole } from '../io/write.ts';
+import type { Session, TextOptions } from '../tasks/session.ts';
+import { statsLine, type TextArguments, textOptions, withGenerator, withText } from './generate.ts';
+import { complain, print, printJson, write } from './output.ts';
+import { paint, terminalOf } from './terminal.ts';
+import { visible, visibleLines } from './text.ts';
+
+type Options = TextArguments & { system?: string };
+
+export function addChat(program: Command): void {
+  const command = program
+    .command('chat')
+    .description('A conversation with a language model (LLaMA and models of its kind)')
+    .option('--system <text>', 'what the model is told before the conversation')
+    .addHelpText(
+      'after',
+      `${HELP}\n\nPiped input is answered once, in plain text: echo "Name a fruit." | tessera chat --model ./folder`,
+    );
+  withText(command).action(chat);
+}
+
+const HELP = `
+In the conversation:
+  /reset        begin anew
+  /save FILE    put the conversation away, with what was computed for it
+  /load FILE    go on with one
+  /stats        how fast the last answer came, and what is held
+  /exit         end (or Ctrl-D); Ctrl-C stops an answer`;
+
+async function chat(options: Options): Promise<void> {
+  const told = textOptions(options);
+  const system: Message[] = options.system === undefined ? [] : [{ role: 'system', content: options.system }];
+  const piped = process.stdin.isTTY ? undefined : (await readAll(process.stdin)).trim();
+  if (piped === '') throw new UserError('[chat] stdin: got nothing, want a question');
+  await withGenerator(options, async ({ task, about, where }) => {
+    using session = task.session();
+    if (piped === undefined) return converse(session, system, told, `${task.model.name} on ${where}. /help, /exit`);
+    for await (const piece of session.stream([...system, { role: 'user', content: piped }], told)) {
+      if (!options.json) write(visibleLines(piece));
+    }
+    const { prompt_ids, ids, text, finish_reason, stats } = session.last!;
+    if (options.json) printJson({ command: 'chat', ...about, prompt_ids, ids, text, finish_reason, stats });
+    else print('');
+  });
+}
+
+/** Until /exit or the end of the input. What goes wrong is told, and the conversation goes on. */
+async function converse(
+  session: Session,
+  system: readonly Message[],
+  told: TextOptions,
+  greeting: string,
+): Promise<void> {
+  const terminal = terminalOf(process.stdout, process.env);
+  const lines = createInterface({
+    input: process.stdin,
+    output: process.stdout,
+    prompt: paint(terminal, 'bold', '> '),
+  });
+  let messages = [...system];
+  let answering: AbortController | undefined;
+  lines.on('SIGINT', () => {
+    if (answering) return answering.abort();
+    print('\n(/exit or Ctrl-D ends the conversation)');
+    lines.prompt();
+  });
+  const commands: Record<string, (file: string) => unknown> = {
+    '/help': () => print(HELP.trim()),
+    '/reset': () => {
+      session.reset();
+      messages = [...system];
+    },
+    '/save': async (file) => {
+      const bytes = await session.save({ messages: JSON.stringify(messages) });
+      await explain(file, 'cannot be written', () => writeWhole(named(file), (write) => write(bytes)));
+      print(`${session.tokens.length} tokens in ${visible(file)}`);
+    },
+    '/load': async (file) => {
+      const notes = await session.load(await explain(named(file), 'cannot be read', () => readFile(file)));
+      messages = JSON.parse(notes.messages ?? '[]') as Message[];
+      print(`${session.tokens.length} tokens, ${messages.length} messages`);
+    },
+    '/stats': () => {
+      if (session.last) print(statsLine(session.last.stats));
+      print(`${session.tokens.length} tokens are held in ${(session.nbytes / 1e6).toFixed(1)} MB`);
+    },
+  };
+  const answer = async (content: string) => {
+    answering = new AbortController();
+    const asked: Message[] = [...messages, { role: 'user', content }];
+    try {
+      for await (const piece of session.stream(asked, { ...told, signal: answering.signal }))
+        write(visibleLines(piece));
+    } catch (error) {
+      if (!answering.signal.aborted) throw error;
+    } finally {
+      answering = undefined;
+      print('');
+    }
+    messages = [...asked, { role: 'assistant', content: session.last!.text }];
+  };
+  print(paint(terminal, 'dim', greeting));
+  lines.prompt();
+  for await (const line of lines) {
+    const [name, ...rest] = line.trim().split(/\s+/) as [string, ...string[]];
+    if (name === '/exit' || name === '/quit') break;
+    try {
+      const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+      if (command) await command(rest.join(' '));
+      else if (name.startsWith('/')) throw new UserError(`[chat] ${name}: no such command, see /help`);
+      else if (name !== '') await answer(line.trim());
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      complain(`error: ${error.message}`);
+    }
+    lines.prompt();
+  }
+  lines.close();
+}
+
+function named(file: string): string {
+  if (file === '') throw new UserError('[chat] got no name of a file, want one: /save talk.safetensors');
+  return file;
+}

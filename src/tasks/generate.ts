@@ -1,0 +1,82 @@
+// `model.generate(...)` as transformers has it: tokens in, tokens out, for rows of a batch at once.
+import { UserError } from '../io/error.ts';
+import { parseObject } from '../io/json.ts';
+import { locate, type ModelSource } from '../io/locate.ts';
+import type { Config, FromPretrained } from '../io/pretrained.ts';
+import { stack, tensor } from '../ops/index.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import { type CausalLM, decode } from './decode.ts';
+import { type GenerateOptions, settle } from './generation-config.ts';
+
+export type GenerateInputs = GenerateOptions & {
+  /** [B, L]; rows that are shorter are padded on the left, with 0 in `attention_mask`. */
+  input_ids: Tensor | readonly (readonly number[])[];
+  attention_mask?: Tensor | readonly (readonly number[])[] | undefined;
+  /** Gets the prompt and then each token, as text streamers do. */
+  streamer?: { put(tokens: readonly number[][]): void; end(): void } | undefined;
+};
+type Outputs = { output_logits?: boolean; return_dict_in_generate?: boolean };
+/** `sequences`: i32 [B, L + tokens], the prompt first. `logits`: f32 [B, tokens, V], as the model gave them. */
+export type Generated = { sequences: Tensor; logits?: Tensor };
+
+export type Generative<M> = M & {
+  /** generation_config.json. */
+  generation_config: Config;
+  generate(inputs: GenerateInputs & Outputs & { return_dict_in_generate: true }): Promise<Generated>;
+  generate(inputs: GenerateInputs & Outputs): Promise<Tensor>;
+};
+
+async function rowsOf(name: string, given: Tensor | readonly (readonly number[])[]): Promise<number[][]> {
+  if (!(given instanceof Tensor)) return given.map((row) => [...row]);
+  if (given.rank !== 2) throw new UserError(`[generate] ${name}: got [${given.shape}], want [B, L]`);
+  return (await given.tolist()) as number[][];
+}
+
+function checkRows(ids: number[][], mask: number[][] | undefined, vocab_size: number): void {
+  const [first] = ids;
+  if (!first?.length || ids.some((row) => row.length !== first.length)) {
+    const got = `rows of ${ids.map((row) => row.length).join(', ') || 'nothing'}`;
+    throw new UserError(`[generate] input_ids: got ${got}, want at least one token, and rows of one length: pad them`);
+  }
+  const wrong = ids.flat().find((id) => !Number.isInteger(id) || id < 0 || id >= vocab_size);
+  if (wrong !== undefined) throw new UserError(`[generate] input_ids: got ${wrong}, want 0..${vocab_size - 1}`);
+  if (mask && mask.map((row) => row.length).join() !== ids.map((row) => row.length).join()) {
+    throw new UserError(
+      `[generate] attention_mask: got rows of ${mask.map((row) => row.length)}, want the shape of input_ids`,
+    );
+  }
+}
+
+async function generate(model: CausalLM & { generation_config: Config }, inputs: GenerateInputs & Outputs) {
+  const { input_ids, attention_mask, streamer, output_logits = false, return_dict_in_generate, ...options } = inputs;
+  const ids = await rowsOf('input_ids', input_ids);
+  const given = attention_mask && (await rowsOf('attention_mask', attention_mask));
+  checkRows(ids, given, model.sizes.vocab_size);
+  const mask = given?.flat().includes(0) ? given : undefined;
+  const generation = settle(options, model.generation_config, model.config);
+  const sequences = ids.map((row) => [...row]);
+  const logits: Tensor[] = [];
+  const held = {};
+  streamer?.put(ids);
+  for await (const step of decode(model, held, { ids, mask }, generation, output_logits)) {
+    for (const [b, token] of step.tokens.entries()) sequences[b]!.push(token);
+    if (step.logits) logits.push(step.logits);
+    streamer?.put(step.tokens.map((token) => [token]));
+  }
+  streamer?.end();
+  const all = tensor(sequences.flat(), [ids.length, sequences[0]!.length], { dtype: 'i32' });
+  if (!return_dict_in_generate) return all;
+  return { sequences: all, ...(output_logits && { logits: stack(logits, 1) }) };
+}
+
+/** Gives a model its generate. */
+export async function generative<M extends CausalLM>(
+  model: M,
+  from: ModelSource,
+  options: FromPretrained,
+): Promise<Generative<M>> {
+  const text = await (await locate(from, options)).folder.text('generation_config.json');
+  const generation_config = text === undefined ? {} : (parseObject(text, 'generation_config.json') as Config);
+  const whole = Object.assign(model, { generation_config });
+  return Object.assign(whole, { generate: (inputs: GenerateInputs) => generate(whole, inputs) }) as Generative<M>;
+}

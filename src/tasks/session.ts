@@ -1,0 +1,204 @@
+// One conversation with a language model: its tokens, the cache behind them, and how to put both away.
+import { run } from '../exec/run.ts';
+import type { Message } from '../io/chat-template.ts';
+import { UserError } from '../io/error.ts';
+import type { Config } from '../io/pretrained.ts';
+import { readHeader, type StoredTensor, writeSafetensors } from '../io/safetensors.ts';
+import { fromBytes } from '../io/source.ts';
+import type { Tokenizer } from '../io/tokenizer.ts';
+import { KVCache } from '../nn/kv-cache.ts';
+import { tensor } from '../ops/index.ts';
+import { type CausalLM, decode, forget, type Held } from './decode.ts';
+import { type GenerateOptions, settle } from './generation-config.ts';
+import { Detokenizer, StopStrings } from './text-stream.ts';
+
+export type TextOptions = GenerateOptions & {
+  /** Texts that end the answer, which is without them. */
+  stop?: string | readonly string[] | undefined;
+  /** A prompt that is longer than the model's context loses its beginning, in place of an error. */
+  truncation?: boolean | undefined;
+};
+
+/** What became of an answer. */
+export type Answer = {
+  text: string;
+  prompt_ids: number[];
+  ids: number[];
+  finish_reason: 'eos' | 'stop' | 'length' | 'aborted';
+  stats: {
+    prompt_tokens: number;
+    reused_tokens: number;
+    new_tokens: number;
+    first_token_ms: number;
+    total_ms: number;
+    tokens_per_second: number;
+  };
+};
+
+export type Chat = { model: CausalLM & { generation_config: Config }; tokenizer: Tokenizer };
+
+export class Session implements Disposable {
+  readonly #chat: Chat;
+  readonly #held: { at?: Held | undefined } = {};
+  #turn: Promise<unknown> = Promise.resolve();
+  /** The last answer. */
+  last: Answer | undefined;
+
+  constructor(chat: Chat) {
+    this.#chat = chat;
+  }
+
+  /** Tokens whose keys and values are there. */
+  get tokens(): readonly number[] {
+    return this.#held.at?.ids ?? [];
+  }
+  /** Bytes on the device. */
+  get nbytes(): number {
+    return this.#held.at?.cache.nbytes ?? 0;
+  }
+
+  /**
+   * The answer to messages, or what follows a text, piece by piece. What the session knows of the prompt is not computed
+   * again. Calls on one session run one after the other; leaving the loop ends the answer.
+   */
+  async *stream(input: string | readonly Message[], options: TextOptions = {}): AsyncGenerator<string, Answer> {
+    let done = () => {};
+    const before = this.#turn;
+    this.#turn = new Promise<void>((resolve) => (done = resolve));
+    await before;
+    try {
+      return yield* this.#answer(input, options);
+    } finally {
+      done();
+    }
+  }
+
+  async *#answer(input: string | readonly Message[], options: TextOptions): AsyncGenerator<string, Answer> {
+    const { model, tokenizer } = this.#chat;
+    const start = performance.now();
+    const { stop = [], truncation = false, ...rest } = options;
+    const generation = settle(rest, model.generation_config, model.config);
+    const all =
+      typeof input === 'string'
+        ? tokenizer.encode(input)
+        : tokenizer.encode(tokenizer.apply_chat_template(input), { add_special_tokens: false });
+    if (all.length === 0) throw new UserError('[generate] the prompt is empty: want at least one token');
+    const prompt_ids = fitContext(all, model.sizes.max_position_embeddings, generation.max_new_tokens, truncation);
+    const room = model.sizes.max_position_embeddings - prompt_ids.length;
+    const max_new_tokens = Math.min(generation.max_new_tokens, room);
+    const text = new Detokenizer((ids) => tokenizer.decode(ids, { skip_special_tokens: true }));
+    const stops = new StopStrings([stop].flat());
+    const common = this.tokens.findIndex((id, i) => id !== prompt_ids[i]);
+    const reused = Math.min(common < 0 ? this.tokens.length : common, prompt_ids.length - 1);
+    const ids: number[] = [];
+    let first_token_ms = 0;
+    let whole = '';
+    let finish_reason: Answer['finish_reason'] = 'aborted'; // unless it comes to an end of its own
+    const note = (piece: string) => {
+      whole += piece;
+      return piece;
+    };
+    try {
+      for await (const { tokens } of decode(
+        model,
+        this.#held,
+        { ids: [prompt_ids] },
+        { ...generation, max_new_tokens },
+      )) {
+        const [token] = tokens as [number];
+        first_token_ms ||= performance.now() - start;
+        ids.push(token);
+        const piece = note(stops.push(text.push(token)));
+        finish_reason = 'aborted';
+        if (stops.isOver) finish_reason = 'stop';
+        else if (generation.eos_token_id.includes(token)) finish_reason = 'eos';
+        else if (ids.length === max_new_tokens) finish_reason = 'length';
+        const isLast = finish_reason !== 'aborted';
+        if (piece !== '') yield piece;
+        if (isLast) break;
+      }
+      if (finish_reason !== 'stop') {
+        const rest = note(stops.push(text.end()) + stops.end());
+        if (rest !== '') yield rest;
+      }
+    } finally {
+      const total_ms = performance.now() - start;
+      const stats = {
+        ...{
+          prompt_tokens: prompt_ids.length,
+          reused_tokens: reused,
+          new_tokens: ids.length,
+          first_token_ms,
+          total_ms,
+        },
+        tokens_per_second: ids.length > 1 ? (1000 * (ids.length - 1)) / (total_ms - first_token_ms) : 0,
+      };
+      this.last = { text: whole, prompt_ids, ids, finish_reason, stats };
+    }
+    return this.last;
+  }
+
+  /** The tokens and the cache behind them, as a safetensors file; `notes` are for whoever loads it. */
+  async save(notes: Readonly<Record<string, string>> = {}): Promise<Uint8Array> {
+    const { at } = this.#held;
+    const ids = Int32Array.from(this.tokens);
+    const tensors = new Map<string, StoredTensor>([['ids', { dtype: 'I32', shape: [ids.length], data: ids }]]);
+    for (const [i, t] of (at?.cache.tensors ?? []).entries()) {
+      using kept = t.narrow(2, 0, ids.length).contiguous();
+      tensors.set(nameOf(i), { dtype: 'F32', shape: kept.shape, data: (await kept.data()) as Float32Array });
+    }
+    return writeSafetensors(tensors, [['format', FORMAT], ...Object.entries(notes)]);
+  }
+
+  /** Takes over what `save` gave, of the same model; gives its notes. Throws a UserError for anything else. */
+  async load(bytes: Uint8Array): Promise<Record<string, string>> {
+    const { model } = this.#chat;
+    const { tensors, metadata } = await readHeader(fromBytes(bytes, 'session'));
+    const c = model.sizes;
+    const idsInfo = tensors.get('ids');
+    const n = idsInfo?.shape[0] ?? 0;
+    const shape = [1, c.num_key_value_heads, n, c.head_dim];
+    const names = Array.from({ length: n > 0 ? 2 * c.num_hidden_layers : 0 }, (_, i) => nameOf(i));
+    const fits = names.every(
+      (name) => tensors.get(name)?.shape.join() === shape.join() && tensors.get(name)?.dtype === 'F32',
+    );
+    if (metadata.get('format') !== FORMAT || idsInfo?.dtype !== 'I32' || !fits || tensors.size !== names.length + 1) {
+      throw new UserError('[session] not a session of this model: want a file that its session.save() gave');
+    }
+    const part = (name: string) => {
+      const { begin, end } = tensors.get(name)!;
+      return bytes.slice(begin, end).buffer as ArrayBuffer;
+    };
+    const ids = [...new Int32Array(part('ids'))];
+    const made = names.map((name) => tensor(new Float32Array(part(name)), shape));
+    await run(made, { device: model.device });
+    this.reset();
+    if (n > 0) this.#held.at = { cache: new KVCache(made, n), ids };
+    return Object.fromEntries(metadata);
+  }
+
+  /** Forgets everything. */
+  reset(): void {
+    forget(this.#held);
+    this.last = undefined;
+  }
+  dispose(): void {
+    this.reset();
+  }
+  [Symbol.dispose](): void {
+    this.reset();
+  }
+}
+
+const FORMAT = 'tessera-session';
+const nameOf = (i: number) => `layers.${i >> 1}.${i % 2 === 0 ? 'key' : 'value'}`;
+
+/** The prompt, or its end where that is asked for; an answer has room for its tokens, or half of the context. */
+function fitContext(ids: number[], context: number, max_new_tokens: number, truncation: boolean): number[] {
+  if (ids.length < context) return ids;
+  if (truncation) return ids.slice(-(context - Math.min(max_new_tokens, Math.floor(context / 2))));
+  throw new UserError(
+    `[generate] the prompt has ${ids.length} tokens, ${ids.length - context + 1} more than fit with an answer in the ` +
+      `model's context of ${context}: shorten it, or drop its beginning with truncation`,
+  );
+}
