@@ -32,7 +32,9 @@ export async function openWorld(read: (file: string) => Promise<Uint8Array>): Pr
       const atlas = await decodePng(new Uint8Array(await read(file)), file); // Node's Buffers slice in their own way
       const [width, height] = [COLUMNS * CELL, Math.ceil(concepts.length / COLUMNS) * CELL];
       if (atlas.channels !== 4 || atlas.width !== width || atlas.height !== height) {
-        throw new UserError(`[${file}] got ${atlas.width}x${atlas.height}x${atlas.channels}, want ${width}x${height}x4`);
+        throw new UserError(
+          `[${file}] got ${atlas.width}x${atlas.height}x${atlas.channels}, want ${width}x${height}x4`,
+        );
       }
       const drawn = new Set(concepts.map((concept) => concept.name).filter((concept) => !without.includes(concept)));
       return [name, { atlas, drawn }] as const;

@@ -32,12 +32,20 @@ export type Scene = { background: Colour; things: Thing[] };
 /** `seen` scenes are for training; things of `unseen` ones are all in combinations that no seen scene has. */
 export type Split = 'seen' | 'unseen';
 
-/** Which tenth of concept x colour x place is kept out of training. */
-export const isUnseen = (name: string, background: Colour, place: Place): boolean =>
-  hash('combination', name, background, place) % 10 === 0;
+/** Which scene: number `index` of a seed. */
+export type SceneId = { seed: number; index: number; split: Split };
 
-/** Scene `index` of a seed: one to four things, each in another place, none far over another. */
-export function makeScene(world: World, { seed, index, split }: { seed: number; index: number; split: Split }): Scene {
+/** Which tenth of concept x colour x place is kept out of training. */
+export function isUnseen(name: string, background: Colour, place: Place): boolean {
+  const key = `${name} ${background} ${place}`;
+  const known = kept.get(key) ?? hash('combination', name, background, place) % 10 === 0;
+  kept.set(key, known);
+  return known;
+}
+const kept = new Map<string, boolean>(); // a scene asks for all things at each of its places
+
+/** One to four things, each in another place, none far over another. */
+export function makeScene(world: World, { seed, index, split }: SceneId): Scene {
   const random = new Random('scene', split, seed, index);
   const background = random.pick(COLOUR_NAMES);
   const count = random.pick([1, 1, 1, 2, 2, 2, 3, 3, 4, 4]);
@@ -49,11 +57,13 @@ export function makeScene(world: World, { seed, index, split }: { seed: number; 
         isUnseen(name, background, box.place) === (split === 'unseen') && things.every((thing) => thing.name !== name),
     );
     const { name } = random.pick(free);
-    const hands = [...world.hands].filter(([, { drawn }]) => drawn.has(name)).map(([hand]) => hand);
-    things.push({ name, hand: random.pick(hands), ...box });
+    things.push({ name, hand: random.pick(handsOf(world, name)), ...box });
   }
   return { background, things };
 }
+
+const handsOf = (world: World, name: string): string[] =>
+  [...world.hands].filter(([, { drawn }]) => drawn.has(name)).map(([hand]) => hand);
 
 type Box = Omit<Thing, 'name' | 'hand'>;
 
@@ -71,7 +81,8 @@ function arrange(places: readonly Place[], random: Random): Box[] {
 }
 
 function boxAt(place: Place, size: Size, random: Random): Box {
-  const side = random.between(...SIDES[size]);
+  const [low, high] = SIDES[size];
+  const side = random.between(low, high);
   const middle = () => ((SIDE - side) >> 1) + random.between(-1, 1);
   const near = random.between(1, 2);
   const far = SIDE - side - near;
@@ -93,8 +104,7 @@ export function changed(world: World, scene: Scene, random: Random): Scene {
   if (kind === 'thing') {
     const free = world.concepts.filter(({ name }) => things.every((other) => other.name !== name));
     thing.name = random.pick(free).name;
-    const hands = [...world.hands].filter(([, { drawn }]) => drawn.has(thing.name)).map(([hand]) => hand);
-    thing.hand = random.pick(hands);
+    thing.hand = random.pick(handsOf(world, thing.name));
   } else if (kind === 'place' && things.length > 1) {
     const other = random.pick(things.filter((one) => one !== thing));
     [thing.name, other.name] = [other.name, thing.name];

@@ -1,7 +1,7 @@
 // Captions of scenes. Every choice of words is either seen in training or kept for tests.
 import type { World } from './drawings.ts';
-import type { Random } from './random.ts';
-import type { Colour, Place, Scene, Size, Thing } from './scene.ts';
+import { Random } from './random.ts';
+import { type Colour, makeScene, type Place, type Scene, type SceneId, type Size, type Thing } from './scene.ts';
 
 export type Wording = 'seen' | 'unseen';
 type Wordings<T> = Record<Wording, readonly T[]>;
@@ -78,4 +78,10 @@ export function caption(
   });
   const behind = tells.background ? random.pick(BACKGROUNDS[wording])(background) : '';
   return random.pick(OPENINGS[wording]) + listed(parts) + behind;
+}
+
+/** A scene and its caption, which the same numbers always give. */
+export function captioned(world: World, id: SceneId, options?: CaptionOptions): { scene: Scene; caption: string } {
+  const scene = makeScene(world, id);
+  return { scene, caption: caption(world, scene, new Random('caption', id.seed, id.split, id.index), options) };
 }
