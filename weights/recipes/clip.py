@@ -24,7 +24,7 @@ SEED = 20240
 BATCH, SCENES = 64, 40  # single things, scenes
 MUON_LR, ADAM_LR = 0.02, 2e-3
 AGAIN = 0.4  # weights that were trained before take smaller steps
-MASKED = 0.9  # the part of training that sees half of the patches
+MASKED, KEPT = 0.94, 0.35  # the part of training that sees some of the patches, and how many of them
 PLAIN = 0.6  # the share of single things that fill the frame on white
 HERE = Path(__file__).parent
 
@@ -76,10 +76,10 @@ def train(model, tokenizer, concepts, drawings, steps, minutes, checkpoint, pace
     optimisers = [Muon(matrices, MUON_LR), torch.optim.AdamW(rest, ADAM_LR, betas=(0.9, 0.98), weight_decay=0.02)]
     bases = [pace * MUON_LR, pace * ADAM_LR]
     rng, gen, scene_gen = random.Random(SEED), torch.Generator().manual_seed(SEED), torch.Generator().manual_seed(SEED + 1)
-    step, spent, averages = 0, 0, [0, 0]
+    step, spent, averages, before = 0, 0, [0, 0], 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False)
-        step, spent = state['step'], state['spent']
+        step, spent = before, _ = state['step'], state['spent']
         model.load_state_dict(state['model'])
         for o, s in zip(optimisers, state['optimisers']):
             o.load_state_dict(s)
@@ -93,7 +93,7 @@ def train(model, tokenizer, concepts, drawings, steps, minutes, checkpoint, pace
 
     def learn(rgb, alpha, texts, tokenizer, weight, masks, gen):
         """(loss, gradients) of pictures against texts; the first text is the first picture's, and so on."""
-        keep = keep_patches(alpha, 0.5, gen).to(device) if masks else None
+        keep = keep_patches(alpha, KEPT, gen).to(device) if masks else None
         ids = tokenizer(texts, padding=True, return_tensors='pt').input_ids.to(device)
         seen = model.picture(normalise(rgb).to(device), keep)
         loss = contrast(model.logit_scale.exp() * seen @ model.text(ids).T)
@@ -128,7 +128,7 @@ def train(model, tokenizer, concepts, drawings, steps, minutes, checkpoint, pace
         with torch.no_grad():
             model.logit_scale.clamp_(max=4.6052)
         step += 1
-        share = max(0.02, 1 / step)
+        share = max(0.02, 1 / (step - before))
         averages = [a + share * (loss - a) for a, (loss, _) in zip(averages, parts)]
         if step % 50 == 0:
             print(f'step {step}, {100 * done:.1f} %, loss {averages[0]:.3f} {averages[1]:.3f}, {progress.spent:.0f} s', flush=True)
