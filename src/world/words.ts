@@ -7,8 +7,8 @@ export type Wording = 'seen' | 'unseen';
 type Wordings<T> = Record<Wording, readonly T[]>;
 
 const OPENINGS: Wordings<string> = {
-  seen: ['', '', 'a picture of ', 'a drawing of ', 'this picture shows ', 'i can see ', 'here is '],
-  unseen: ['somebody drew ', 'in this scene there is ', 'look at '],
+  seen: ['', '', 'a picture of ', 'a drawing of ', 'this picture shows ', 'i can see ', 'here you see '],
+  unseen: ['somebody drew ', 'in this scene you find ', 'look at '],
 };
 const PLACED: Wordings<Record<Place, string>> = {
   seen: [

@@ -9,7 +9,13 @@ import { sha256 } from '../sha256.ts';
 type Named = { ranks: number[]; scores: string };
 export type HeldOut = { captions: string[]; pixels: string; scenes: Named; drawings: Named };
 
-const FILES = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json', 'preprocessor_config.json'];
+const FILES = [
+  'config.json',
+  'model.safetensors',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'preprocessor_config.json',
+];
 
 /** `root` is the repository on disk; a page has it at its origin. */
 export async function main({ root }: { root: string }): Promise<HeldOut> {
@@ -30,7 +36,9 @@ export async function main({ root }: { root: string }): Promise<HeldOut> {
     captioned(world, { seed, index, split }, { detail: 'full' }),
   );
   const pictures = scenes.map(({ scene }) => render(world, scene));
-  const drawings = await Promise.all(Object.keys(names).map(async (name) => decodePng(await read(`world/openmoji/${name}`))));
+  const drawings = await Promise.all(
+    Object.keys(names).map(async (name) => decodePng(await read(`world/openmoji/${name}`))),
+  );
 
   const model = await Promise.all(FILES.map(async (name) => [name, await read(`tessera-clip/${name}`)] as const));
   const classify = await pipeline('zero-shot-image-classification', memoryFolder(model, 'tessera-clip'));
