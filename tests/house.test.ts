@@ -23,7 +23,7 @@ function imports(file: string): string[] {
 }
 
 describe('rooms', () => {
-  const ORDER = ['gpu', 'tensor', 'exec', 'ops', 'io', 'nn', 'models', 'tasks', 'train', 'cli'];
+  const ORDER = ['gpu', 'tensor', 'exec', 'ops', 'io', 'nn', 'models', 'tasks', 'train', 'world', 'cli'];
   const roomOf = (file: string) => /^src\/([^/]+)\//.exec(file)?.[1];
 
   it('are the known ones', () => {

@@ -1,22 +1,25 @@
-// tessera start: the shipped model names drawings by a hand that it has never seen.
+// tessera start: the shipped model names drawings by a hand that it has never seen, and finds the captions of scenes.
 import process from 'node:process';
 import type { Command } from 'commander';
-import { load_image } from '../tasks/load-image.ts';
 import { shipped } from '../tasks/shipped.ts';
 import type { Classification } from '../tasks/zero-shot-image-classification.ts';
-import { rows, seconds, withClassifier } from './classifier.ts';
+import { type Opened, rows, seconds, withClassifier } from './classifier.ts';
 import { type DeviceOptions, withDevice } from './options.ts';
 import { complain, print, printJson } from './output.ts';
-import { beside, paint, percent, type Terminal, terminalOf } from './terminal.ts';
-import { pad, widest } from './text.ts';
-import { readConcepts, readDrawings } from './world.ts';
+import { bar, beside, paint, percent, type Terminal, terminalOf, WIDTH } from './terminal.ts';
+import { pad, widest, wrap } from './text.ts';
+import { type Example, readConcepts, readDrawings, readScenes } from './world.ts';
 
 const SHOWN = 5;
+/** Of the held-out scenes the first few are looked at; the captions of all are the labels. */
+const SCENES = 5;
 
 export function addStart(program: Command): void {
   const command = program
     .command('start')
-    .description('Shows the model that ships with the package at work: it names drawings by a hand it has never seen.');
+    .description(
+      'Shows the model that ships with the package at work, on drawings by a hand it has never seen and on scenes.',
+    );
   withDevice(command)
     .addHelpText(
       'after',
@@ -39,9 +42,10 @@ type Result = {
 };
 
 async function start(options: DeviceOptions): Promise<void> {
-  const [concepts, drawings] = await Promise.all([readConcepts(), readDrawings()]);
-  const phrases = new Map(concepts.map(({ name, phrase }) => [name, phrase]));
-  const labels = [...phrases.values()];
+  const concepts = await readConcepts();
+  const [drawings, scenes] = await Promise.all([readDrawings(concepts), readScenes()]);
+  const labels = concepts.map(({ phrase }) => phrase);
+  const captions = scenes.map(({ truth }) => truth);
   const terminal = terminalOf(process.stdout, process.env);
   const say = options.json ? () => {} : print;
   say(
@@ -58,39 +62,68 @@ async function start(options: DeviceOptions): Promise<void> {
     const line = (...[drawing, guess, score, verdict]: string[]) =>
       `${pad(drawing!, width)}  ${pad(guess!, width)}  ${score!.padStart(7)}  ${verdict}`;
     if (isTable) say(`\n${paint(terminal, 'bold', line('the drawing', 'its first guess', 'score', '').trimEnd())}`);
-    const results: Result[] = [];
-    let time = 0;
-    for (const { file, path, name } of drawings) {
-      const image = await load_image(path);
-      const from = performance.now();
-      const found = await classify(image, labels);
-      time += performance.now() - from;
-      const truth = phrases.get(name) ?? name;
-      const rank = 1 + found.findIndex(({ label }) => label === truth);
-      const result = { picture: file, truth, rank, right: rank === 1, labels: found.slice(0, SHOWN) };
-      results.push(result);
-      const [{ label, score }] = found as [Classification];
-      if (isTable) say(line(truth, label, percent(score), verdict(result, terminal)));
+    const things = await examine(classify, drawings, labels, {}, async (result, image) => {
+      const [{ label, score }] = result.labels as [Classification];
+      if (isTable) say(line(result.truth, label, percent(score), verdict(result, terminal)));
       else if (!options.json) say(`\n${await beside(image, describe(result, terminal), terminal)}`);
-    }
-    const right = results.filter((result) => result.right).length;
-    const shown = results.filter(({ rank }) => rank > 0 && rank <= SHOWN).length;
-    if (options.json) {
-      const score = { pictures: results.length, right, first_five: shown };
-      const time_ms = { load: Math.round(load), classify: Math.round(time) };
-      const { hypothesis_template } = classify;
-      return printJson({ command: 'start', ...about, hypothesis_template, time_ms, score, results });
-    }
-    const chance = (first: number) => `chance is ${(results.length * first) / labels.length}`;
-    const [first, all] = [
-      `${right} of ${results.length} right; ${chance(1)}.`,
-      `${shown} among the first five; ${chance(SHOWN)}.`,
-    ];
-    say(`\n${paint(terminal, 'bold', first)} ${all}`);
+    });
+    say(`\n${summary(things, labels.length, terminal)}`);
     say(
-      `${labels.length} labels and ${results.length} pictures in ${seconds(time)}. Your own: tessera classify photo.jpg --labels "a cat,a dog"`,
+      `\nAnd ${SCENES} scenes, in combinations that it has never seen: which of ${captions.length} captions is each?`,
+    );
+    const some = scenes.slice(0, SCENES);
+    const places = await examine(classify, some, captions, { hypothesis_template: '{}' }, async (result, image) => {
+      if (!options.json) say(`\n${await beside(image, describeScene(result, terminal), terminal)}`);
+    });
+    if (options.json) {
+      const { hypothesis_template } = classify;
+      const time_ms = { load: Math.round(load), classify: Math.round(things.time), scenes: Math.round(places.time) };
+      const { score, results } = things;
+      const more = { labels: captions.length, score: places.score, results: places.results };
+      return printJson({ command: 'start', ...about, hypothesis_template, time_ms, score, results, scenes: more });
+    }
+    say(`\n${summary(places, captions.length, terminal)}`);
+    say(
+      `${drawings.length} pictures with ${labels.length} labels in ${seconds(things.time)}, ${SCENES} scenes in ${seconds(places.time)}. ` +
+        'Your own: tessera classify photo.jpg --labels "a cat,a dog"',
     );
   });
+}
+
+type Examined = {
+  results: Result[];
+  time: number;
+  score: { pictures: number; right: number; first_five: number };
+};
+
+/** Names each picture, and shows what came of it. */
+async function examine(
+  classify: Opened['classify'],
+  examples: readonly Example[],
+  labels: readonly string[],
+  options: { hypothesis_template?: string },
+  show: (result: Result, image: Example['image']) => Promise<void>,
+): Promise<Examined> {
+  const results: Result[] = [];
+  let time = 0;
+  for (const { picture, image, truth } of examples) {
+    const from = performance.now();
+    const found = await classify(image, labels, options);
+    time += performance.now() - from;
+    const rank = 1 + found.findIndex(({ label }) => label === truth);
+    const result = { picture, truth, rank, right: rank === 1, labels: found.slice(0, SHOWN) };
+    results.push(result);
+    await show(result, image);
+  }
+  const right = results.filter((result) => result.right).length;
+  const first_five = results.filter(({ rank }) => rank > 0 && rank <= SHOWN).length;
+  return { results, time, score: { pictures: results.length, right, first_five } };
+}
+
+function summary({ score: { pictures, right, first_five } }: Examined, labels: number, terminal: Terminal): string {
+  const chance = (first: number) => `chance is ${(pictures * first) / labels}`;
+  const first = paint(terminal, 'bold', `${right} of ${pictures} right; ${chance(1)}.`);
+  return `${first} ${first_five} among the first five; ${chance(SHOWN)}.`;
 }
 
 const verdict = ({ right, rank }: Result, terminal: Terminal): string =>
@@ -100,3 +133,21 @@ const describe = (result: Result, terminal: Terminal): string[] => [
   `${paint(terminal, 'bold', result.truth)}: ${verdict(result, terminal)}`,
   ...rows(result.labels, terminal),
 ];
+
+/** Captions are long: they stand behind their bars, and go on in the next line. */
+function describeScene(result: Result, terminal: Terminal): string[] {
+  const beside = terminal.pictures === 'none' ? 0 : WIDTH;
+  const room = Math.max(40, Math.min(120, process.stdout.columns ?? 100) - beside);
+  const before = ' '.repeat(20);
+  return [
+    ...wrap(result.truth, room).map((part) => paint(terminal, 'bold', part)),
+    verdict(result, terminal),
+    ...result.labels.flatMap(({ label, score }) => {
+      const [first, ...more] = wrap(label, room - before.length);
+      return [
+        `  ${paint(terminal, 'cyan', bar(score, 8))} ${percent(score)}  ${first}`,
+        ...more.map((part) => before + part),
+      ];
+    }),
+  ];
+}

@@ -47,6 +47,8 @@ export const percent = (share: number): string => `${(100 * share).toFixed(1)} %
 
 const COLUMNS = 16;
 const ROWS = COLUMNS / 2; // a cell is about twice as high as wide
+/** Columns of a picture and the gap to the text beside it. */
+export const WIDTH = COLUMNS + 2;
 
 /** Lines of text with a picture on their left, as far as the terminal can. */
 export async function beside(image: Pixels, lines: readonly string[], { pictures }: Terminal): Promise<string> {
@@ -61,7 +63,7 @@ export async function beside(image: Pixels, lines: readonly string[], { pictures
   }
   // room first, so that nothing scrolls under the picture; then back up, the picture, the text
   const room = `${'\n'.repeat(rows.length)}\x1b[${rows.length}A`;
-  const text = rows.map((line) => `\x1b[${COLUMNS + 2}C${line}`).join('\n');
+  const text = rows.map((line) => `\x1b[${WIDTH}C${line}`).join('\n');
   return `${room}\x1b7${await sequence(image, pictures)}\x1b8${text}`;
 }
 

@@ -34,6 +34,17 @@ export const widest = (texts: readonly string[]): number =>
 /** `padEnd` by columns. */
 export const pad = (text: string, width: number): string => text + ' '.repeat(Math.max(0, width - columns(text)));
 
+/** Lines of at most `width` columns, broken between words; a longer word has a line of its own. */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && columns(last) + 1 + columns(word) <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
 /** Several lines as one: a list goes on behind its colon, and its parts get semicolons. */
 export const oneLine = (text: string): string =>
   text.trim().replace(/([.,:;]?)\s*\n\s*(\(?)/g, (_, end, bracket) => (end || bracket ? `${end} ${bracket}` : '; '));

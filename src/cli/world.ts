@@ -1,23 +1,46 @@
-// The world of drawings in weights/world: what the shipped models know, and pictures by a hand they have never seen.
+// The drawn world in weights/world: what the shipped models know, pictures by a hand they have never seen, unseen scenes.
+
 import { parseJson, parseObject } from '../io/json.ts';
+import type { Pixels } from '../io/pixels.ts';
+import { decodeText } from '../io/source.ts';
+import { load_image } from '../tasks/load-image.ts';
 import { shipped } from '../tasks/shipped.ts';
+import { type Concept, captioned, openWorld, render, type Split } from '../world/index.ts';
 
-export type Concept = { name: string; phrase: string };
-export type Drawing = { file: string; path: string; name: string };
+/** A picture and the label that is true of it. */
+export type Example = { picture: string; image: Pixels; truth: string };
 
-async function readText(path: string): Promise<string> {
+async function read(file: string): Promise<Uint8Array> {
   const { readFile } = await import('node:fs/promises');
-  return readFile(path, 'utf8');
+  return readFile(await shipped(`world/${file}`));
+}
+
+async function readJson(file: string): Promise<unknown> {
+  return parseJson(decodeText(await read(file), file), file);
 }
 
 /** The things that tessera-clip knows, each with the phrase that names it in a sentence. */
-export async function readConcepts(): Promise<Concept[]> {
-  return parseJson(await readText(await shipped('world/concepts.json')), 'concepts.json') as Concept[];
+export const readConcepts = () => readJson('concepts.json') as Promise<Concept[]>;
+
+/** The pictures of the unseen hand, each with the phrase of what it shows. */
+export async function readDrawings(concepts: readonly Concept[]): Promise<Example[]> {
+  const phrases = new Map(concepts.map(({ name, phrase }) => [name, phrase]));
+  const names = parseObject(decodeText(await read('openmoji/index.json'), 'index.json'), 'index.json');
+  return Promise.all(
+    Object.entries(names as Record<string, string>).map(async ([picture, name]) => {
+      const image = await load_image(await shipped(`world/openmoji/${picture}`));
+      return { picture, image, truth: phrases.get(name) ?? name };
+    }),
+  );
 }
 
-/** The pictures of the unseen hand, with the true names of what they show. */
-export async function readDrawings(): Promise<Drawing[]> {
-  const folder = await shipped('world/openmoji');
-  const names = parseObject(await readText(`${folder}/index.json`), 'index.json') as Record<string, string>;
-  return Object.entries(names).map(([file, name]) => ({ file, path: `${folder}/${file}`, name }));
+/** The held-out scenes, each with its caption. No scene that was trained on has a thing at such a place on such a colour. */
+export async function readScenes(): Promise<Example[]> {
+  const tests = (await readJson('tests.json')) as { scenes: { seed: number; count: number; split: Split } };
+  const { seed, count, split } = tests.scenes;
+  const world = await openWorld(read);
+  return Array.from({ length: count }, (_, index) => {
+    const { scene, caption } = captioned(world, { seed, index, split }, { detail: 'full' });
+    return { picture: `scene ${index}`, image: render(world, scene), truth: caption };
+  });
 }

@@ -199,11 +199,11 @@ describe('classify', () => {
 
 describe('start', () => {
   test(
-    'names the drawings of the unseen hand',
+    'names the drawings of the unseen hand, and finds the captions of scenes',
     async () => {
       const { code, out, err } = await tessera(['start', '--json']);
       expect({ code, err }).toEqual({ code: 0, err: '' });
-      const { command, hypothesis_template, score, results } = JSON.parse(out);
+      const { command, hypothesis_template, score, results, scenes } = JSON.parse(out);
       expect({ command, hypothesis_template }).toEqual({ command: 'start', hypothesis_template: 'a drawing of {}' });
       expect(score.pictures).toBe(20);
       expect(score.first_five).toBeGreaterThanOrEqual(5); // by chance: one in two tries of all twenty
@@ -214,6 +214,9 @@ describe('start', () => {
         expect(right).toBe(rank === 1);
       }
       expect(results.filter(({ right }: Result) => right)).toHaveLength(score.right);
+      expect({ labels: scenes.labels, ...scenes.score }).toMatchObject({ labels: 100, pictures: 5 });
+      expect(scenes.results.map(({ labels }: Result) => labels.length)).toEqual([5, 5, 5, 5, 5]);
+      expect(new Set(scenes.results.map(({ truth }: Result) => truth)).size).toBe(5);
     },
     PATIENCE,
   );
@@ -233,6 +236,10 @@ describe('start', () => {
       expect(lines[25]).toMatch(
         new RegExp(`^${right} of 20 right; chance is 0.1. \\d+ among the first five; chance is 0.5.$`),
       );
+      expect(lines[27]).toMatch(/^And 5 scenes, .*: which of 100 captions is each\?$/);
+      expect(lines.filter((one) => /^ {2}[█▏▎▍▌▋▊▉]* +\d+\.\d % {2}\S/.test(one))).toHaveLength(25);
+      expect(Math.max(...lines.slice(28, -3).map((one) => one.length))).toBeLessThanOrEqual(100);
+      expect(lines.at(-3)).toMatch(/^\d of 5 right; chance is 0.05. \d among the first five; chance is 0.25.$/);
     },
     PATIENCE,
   );

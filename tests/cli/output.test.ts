@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { rows } from '../../src/cli/classifier.ts';
-import { columns, oneLine, pad, visible, widest } from '../../src/cli/text.ts';
+import { columns, oneLine, pad, visible, widest, wrap } from '../../src/cli/text.ts';
 import { writeSafetensors } from '../../src/io/safetensors.ts';
 import { build, makeFolder, ROOT, tessera } from './run.ts';
 
@@ -73,6 +73,11 @@ test('columns of a text', () => {
   };
   expect(Object.fromEntries(Object.keys(widths).map((text) => [text, columns(text)]))).toEqual(widths);
   expect([pad('樱', 4), pad('abcde', 4), widest(['a', '樱桃', 'abc']), widest([])]).toEqual(['樱  ', 'abcde', 4, 0]);
+});
+
+test('long text goes on in the next line', () => {
+  expect(wrap('a bb ccc dddddd e', 6)).toEqual(['a bb', 'ccc', 'dddddd', 'e']);
+  expect(wrap('樱桃 a incomprehensible', 6)).toEqual(['樱桃 a', 'incomprehensible']);
 });
 
 test('text from outside', () => {

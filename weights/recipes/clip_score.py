@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from clip_model import Clip
-from pictures import Drawings, normalise, on_white
+from pictures import Drawings, Scenes, normalise, on_white
 
 HERE = Path(__file__).parent
 SHIPPED = 20
@@ -35,10 +35,30 @@ def score(folder, drawings_folder, concepts, prompt, seed, expected):
     seen, drawings = {}, Drawings(drawings_folder)
     for hand in sorted({r['hand'] for r in drawings.rows}):
         indices, truth = drawings.plain(hand)
-        pictures = normalise(on_white(drawings.rgba[indices]))
+        pictures = normalise(on_white(drawings.rgba(indices)))
         seen[hand] = recalls(model(**words, pixel_values=pictures).logits_per_image, truth)
     total = sum(n for _, _, n in seen.values())
     seen_all = [sum(s[k] * s[2] for s in seen.values()) / total for k in (0, 1)] + [total]
+
+    tests = json.loads((HERE / '../world/tests.json').read_text())
+    assert tests['concepts'] == [c['name'] for c in concepts], 'the concepts are not those that were fixed for tests'
+
+    def among_captions(split, wording):
+        """Logits of all scenes of a split against all of their captions, and the captions."""
+        count = tests['scenes']['count']
+        given = dict(seed=tests['scenes']['seed'], split=split, count=count, wording=wording, detail='full')
+        lines, pixels = zip(*Scenes(given).raw(count))
+        captions = [line['caption'] for line in lines]
+        inputs = processor([Image.fromarray(p) for p in pixels], return_tensors='pt')
+        return model(**tokenizer(captions, padding=True, return_tensors='pt'), **inputs).logits_per_image, captions
+
+    scene_logits, captions = among_captions(tests['scenes']['split'], 'seen')
+    each = range(len(captions))
+    scenes = recalls(scene_logits, each)
+    scene_rows = [('the same, captions to pictures', recalls(scene_logits.T, each)),
+                  ('the same in wordings never trained on', recalls(among_captions(tests['scenes']['split'], 'unseen')[0], each)),
+                  ('scenes of combinations trained on', recalls(among_captions('seen', 'seen')[0], each))]
+    print(f'scenes: {scenes}, {scene_rows}')
 
     print(f'unseen hand (openmoji): R@1 {unseen[0]:.1f} %, R@5 {unseen[1]:.1f} % of {unseen[2]}')
     print(f'plain torch and transformers differ by at most {difference:.2g} in a logit')
@@ -49,12 +69,14 @@ def score(folder, drawings_folder, concepts, prompt, seed, expected):
     card = (HERE / 'clip_card.md').read_text()
     rows = [('**openmoji, never trained on**', unseen), ('training hands together', seen_all), *sorted(seen.items())]
     table = '\n'.join(f'| {who} | {n} | {one:.1f} % | {five:.1f} % |' for who, (one, five, n) in rows)
-    facts = dict(PARAMETERS=f'{parameters:,}', SEED=str(seed), PROMPT=prompt.format('X'), SCORES=table)
+    rows = [('**scenes of combinations never trained on**', scenes), *scene_rows]
+    scene_table = '\n'.join(f'| {who} | {n} | {one:.1f} % | {five:.1f} % |' for who, (one, five, n) in rows)
+    facts = dict(PARAMETERS=f'{parameters:,}', SEED=str(seed), PROMPT=prompt.format('X'), SCORES=table, SCENES=scene_table)
     for key, value in facts.items():
         card = card.replace('{' + key + '}', value)
     (folder / 'README.md').write_text(card)
     if expected:
-        write_expected(expected, shipped, names, concepts, prompts, logits, pixels)
+        write_expected(expected, shipped, names, concepts, prompts, logits, pixels, scene_logits, captions)
 
 
 def plain_logits(folder, ids, pixels):
@@ -84,7 +106,7 @@ def ship(shipped, files, concepts):
     return names
 
 
-def write_expected(path, shipped, names, concepts, prompts, logits, pixels):
+def write_expected(path, shipped, names, concepts, prompts, logits, pixels, scene_logits, captions):
     pictures = []
     for i, name in zip(shipped, names):
         best = logits[i].softmax(-1).topk(5)
@@ -94,4 +116,6 @@ def write_expected(path, shipped, names, concepts, prompts, logits, pixels):
                   for p, k in zip(best.values.tolist(), best.indices.tolist())],
             pixel_values_sum=round(float(pixels[i].double().sum()), 4),
             logits_per_image=[round(v, 5) for v in logits[i].tolist()]))
-    path.write_text(json.dumps(dict(prompts=prompts, pictures=pictures), ensure_ascii=False, indent=1))
+    ranks = ((scene_logits > scene_logits.diagonal().unsqueeze(1)).sum(1) + 1).tolist()
+    scenes = dict(captions=captions, ranks=ranks)
+    path.write_text(json.dumps(dict(prompts=prompts, pictures=pictures, scenes=scenes), ensure_ascii=False, indent=1))

@@ -2,6 +2,7 @@
 import json
 import math
 import random
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,28 +16,69 @@ STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
 SIZE = 64
 
 
-class Drawings:
-    """The output of render.js: `rgba` [n, 4, 64, 64] with premultiplied alpha in 0..1, and what each drawing is."""
+# How often a hand is drawn from. Sets in colour 1; near copies of one another less; icons, of which there are eight, less still.
+WEIGHTS = {
+    'streamline-emojis': 2, 'fluent-emoji': 0.6, 'fluent-emoji-flat': 0.6, 'fluent-emoji-high-contrast': 0.5,
+    'emojione-monotone': 0.4, 'game-icons': 0.5, 'icon-park': 0.4, 'tabler': 0.3, 'lucide': 0.3, 'hugeicons': 0.4,
+    'mdi': 0.4, 'ph': 0.4, 'iconoir': 0.2,
+}
+COLOURED = ('twemoji', 'noto', 'noto-v1', 'fluent-emoji', 'fluent-emoji-flat', 'emojione', 'fxemoji', 'streamline-emojis')
 
-    def __init__(self, folder):
+
+class Drawings:
+    """The output of render.js: `rgba` [n, 4, 64, 64] bytes with straight alpha, and what each drawing is."""
+
+    def __init__(self, folder, without=()):
         self.rows = json.loads((Path(folder) / 'drawings.json').read_text())
         raw = np.fromfile(Path(folder) / 'drawings.rgba', np.uint8).reshape(len(self.rows), SIZE, SIZE, 4)
-        rgba = torch.from_numpy(raw.copy()).permute(0, 3, 1, 2).float() / 255
-        self.rgba = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], 1)
+        self.raw = torch.from_numpy(raw)
+        self.black = torch.tensor([row['hand'] not in COLOURED for row in self.rows])
         self.by_concept = {}
         for i, row in enumerate(self.rows):
-            self.by_concept.setdefault(row['concept'], {}).setdefault(row['hand'], []).append(i)
+            if row['hand'] not in without:
+                self.by_concept.setdefault(row['concept'], {}).setdefault(row['hand'], []).append(i)
+
+    def rgba(self, indices):
+        """[b, 4, 64, 64] with premultiplied alpha in 0..1."""
+        rgba = self.raw[indices].permute(0, 3, 1, 2).float() / 255
+        return torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], 1)
 
     def pick(self, concept, rng: random.Random):
-        """A drawing of the concept: hands are equally likely, then poses and pens."""
+        """A drawing of the concept: a hand by its weight, then any pose and pen."""
         hands = self.by_concept[concept]
-        return rng.choice(hands[rng.choice(sorted(hands))])
+        names = sorted(hands)
+        return rng.choice(hands[rng.choices(names, [WEIGHTS.get(name, 1) for name in names])[0]])
 
     def plain(self, hand):
         """(drawing indices, concepts) of one hand's main drawings, as drawn."""
         rows = [(i, r['concept']) for i, r in enumerate(self.rows)
                 if r['hand'] == hand and r['main'] and r['style'] == 'plain']
         return [i for i, _ in rows], [c for _, c in rows]
+
+
+class Scenes:
+    """Pictures and captions from the project's own generator, by a Node process at the other end of a pipe."""
+
+    def __init__(self, options):
+        command = ['node', str(Path(__file__).parent / 'scenes.js'), json.dumps(options)]
+        self.pipe = subprocess.Popen(command, stdout=subprocess.PIPE).stdout
+
+    def raw(self, n):
+        """n of (what scenes.js says, bytes [64, 64, 3])."""
+        return [(json.loads(self.pipe.readline()),
+                 np.frombuffer(self.pipe.read(SIZE * SIZE * 3), np.uint8).reshape(SIZE, SIZE, 3)) for _ in range(n)]
+
+    def take(self, n, gen):
+        """Pictures [n, 3, 64, 64] with a little noise, where their things are [n, 1, 64, 64], n right and some wrong captions."""
+        lines, pixels = zip(*self.raw(n))
+        rgb = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
+        noise = 0.03 * torch.rand(n, 1, 1, 1, generator=gen)
+        alpha = torch.zeros(n, 1, SIZE, SIZE)
+        for mask, line in zip(alpha, lines):
+            for t in line['scene']['things']:
+                mask[0, t['y']:t['y'] + t['side'], t['x']:t['x'] + t['side']] = 1
+        rgb = (rgb + noise * torch.randn(rgb.shape, generator=gen)).clamp(0, 1)
+        return rgb, alpha, [line['caption'] for line in lines], [line['wrong'] for line in lines if 'wrong' in line]
 
 
 def on_white(rgba):
@@ -47,10 +89,10 @@ def normalise(rgb):
     return (rgb - MEAN) / STD
 
 
-def scenes(rgba, rng: random.Random, gen: torch.Generator, plain_share=0.0):
+def singles(rgba, black, rng: random.Random, gen: torch.Generator, plain_share=0.0):
     """Pictures [b, 3, 64, 64] in 0..1 of single things, with names of their backgrounds and places (or None).
 
-    `plain_share` of them fill the frame on white, bent and recoloured a little only.
+    `plain_share` of them fill the frame on white, bent and recoloured a little only; icons in `black` get colours.
     """
     b = len(rgba)
 
@@ -71,6 +113,9 @@ def scenes(rgba, rng: random.Random, gen: torch.Generator, plain_share=0.0):
     grid = F.affine_grid(torch.cat([a, shift], -1), [b, 4, SIZE, SIZE], align_corners=False)
     thing = F.grid_sample(rgba, grid, align_corners=False)
     colour, alpha = thing[:, :3], thing[:, 3:]
+    # White of an icon becomes any colour, black any dark one.
+    light, dark = rand(0, 1, 3, 1, 1) ** 0.5, rand(0, 0.4, 3, 1, 1) * (rand(0, 1, 1, 1, 1) < 0.5)
+    colour = torch.where(black.view(b, 1, 1, 1), colour * (light - dark).clamp(min=0) + dark * alpha, colour)
 
     # Colours: saturation (sometimes none), gain a channel, contrast; on premultiplied values, so black stays black.
     grey = colour.mean(1, keepdim=True)
@@ -97,6 +142,12 @@ def scenes(rgba, rng: random.Random, gen: torch.Generator, plain_share=0.0):
         names.append(name)
     rgb = (colour + back * (1 - alpha)).clamp(0, 1)
 
+    # Texture is no truth: a share goes through a random filter (Xu et al. 2020, arXiv:2007.13003).
+    strange = rand(0, 1) < 0.15
+    if strange.any():
+        kernel = torch.randn(3, 3, 3, 3, generator=gen) * 27 ** -0.5
+        other = F.conv2d(F.pad(rgb[strange] - 0.5, (1, 1, 1, 1), mode='replicate'), kernel) + 0.5
+        rgb[strange] = torch.lerp(rgb[strange], other, rand(0.2, 0.9)[strange].view(-1, 1, 1, 1)).clamp(0, 1)
     soft = rand(0, 1) < 0.2
     rgb[soft] = F.avg_pool2d(F.pad(rgb[soft], (1, 1, 1, 1), mode='replicate'), 3, 1)
     rgb = (rgb + torch.randn(rgb.shape, generator=gen) * 0.04 * (rand(0, 1, 1, 1, 1) < 0.3)).clamp(0, 1)
