@@ -80,11 +80,11 @@ async function embed(pictures: string[], options: Options): Promise<void> {
   const model = options.model ?? (await shipped('tessera-clip'));
   const work = async ({ task, about, where, load }: Loaded<Embedder>) => {
     const start = performance.now();
-    const bar = await countingBar(`embedding ${kind}`, there.length);
+    const bar = await countingBar(`embedding ${kind}`);
     const found = await task(there, {
       normalize: options.normalize,
       batch_size: options.batchSize,
-      on_progress: bar.at,
+      on_progress: (done) => bar.at(done, there.length),
       on_error: report && ((input, error) => report(input, error, bar.stop)),
     }).finally(bar.stop);
     if (found.inputs.length === 0) return;

@@ -11,6 +11,7 @@ import { addGenerate } from './generate.ts';
 import { addInspect } from './inspect.ts';
 import { complain, flush, isHangUp } from './output.ts';
 import { addPlan } from './plan.ts';
+import { addSearch } from './search.ts';
 import { addStart } from './start.ts';
 import { oneLine } from './text.ts';
 
@@ -32,6 +33,7 @@ function commandLine(): Command {
 Examples:
   tessera start                                    see the model that ships with the package at work
   tessera classify photo.jpg --labels "a cat,a dog"
+  tessera search photos "a dog on a beach"
   tessera inspect model.safetensors
 
 Exit codes: 0 done, 1 something failed, 2 what was given is wrong.`,
@@ -43,6 +45,7 @@ Exit codes: 0 done, 1 something failed, 2 what was given is wrong.`,
   addGenerate(program);
   addInspect(program);
   addPlan(program);
+  addSearch(program);
   addStart(program);
   for (const command of program.commands) command.option('--debug', 'show where an error comes from');
   return program;

@@ -22,11 +22,11 @@ async function restartable() {
   return { bar, start, stop, isOn: () => isOn };
 }
 
-/** Counts inputs; `at` is told how many are done. What is printed in between calls `stop` before. */
-export async function countingBar(what: string, total: number): Promise<{ at(done: number): void; stop(): void }> {
+/** Counts inputs. What is printed in between calls `stop` before. */
+export async function countingBar(what: string): Promise<{ at(done: number, total: number): void; stop(): void }> {
   if (!process.stderr.isTTY) return { at: () => {}, stop: () => {} };
   const { bar, start, stop, isOn } = await restartable();
-  const at = (done: number) => {
+  const at = (done: number, total: number) => {
     if (done >= total) return stop();
     if (!isOn()) start(what, `of ${total}`, total);
     bar.update(done);

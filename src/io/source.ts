@@ -30,7 +30,13 @@ const MAX_READ = 2 ** 30;
 /** Text files (configs, tokenizers, templates) are far smaller; a weight file opened as text is not. */
 const MAX_TEXT = 2 ** 28;
 
-type Found = { isFile(): boolean; isDirectory(): boolean; isCharacterDevice(): boolean };
+type Found = {
+  isFile(): boolean;
+  isDirectory(): boolean;
+  isCharacterDevice(): boolean;
+  size: number;
+  mtimeMs: number;
+};
 
 /** What is at a path on disk; undefined where nothing is. Throws a UserError where that cannot be known, as without permission. */
 export async function statPath(path: string): Promise<Found | undefined> {

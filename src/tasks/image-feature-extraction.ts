@@ -36,7 +36,7 @@ const TASK = 'image-feature-extraction';
 /**
  * An extractor on the vision tower of a CLIP or SigLIP, or on such a tower by itself: `await extract(images)` is its
  * `last_hidden_state` [B, L, D] - CLIP's before `post_layernorm`, SigLIP's behind it, as in transformers. With `pool: true` it
- * is its `pooler_output` [B, D]: CLIP's class token through `post_layernorm`, before `visual_projection`; SigLIP's attention
+ * is its `pooler_output`, [B, D] - CLIP's class token through `post_layernorm`, before `visual_projection`; SigLIP's attention
  * pooling, which is `get_image_features` too. CLIP's projected embedding (`image_embeds`, all that transformers.js has for
  * CLIP here) is `get_image_features` of CLIPModel. No row depends on the other pictures.
  *
