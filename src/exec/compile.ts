@@ -4,6 +4,7 @@ import { describe } from '../tensor/check.ts';
 import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type Graph, trace } from './graph.ts';
+import { withRoom } from './reclaim.ts';
 import { Replay } from './replay.ts';
 import { claim, DeviceStorage, deviceOf, isLost, leafStorage, revive, run, settle, takeOver } from './run.ts';
 import { serial } from './serial.ts';
@@ -57,7 +58,7 @@ export function compile<A extends readonly Argument[], R extends Result>(
     const device = await deviceOf([...recording.graph.leaves, ...tensors]);
     try {
       await run(tensors, { device });
-      return (await serial(() => call(recording, whole, device))) as R;
+      return (await serial(() => withRoom(device, () => call(recording, whole, device)))) as R;
     } finally {
       for (const [i, t] of whole.entries()) {
         const given = args[i]!;

@@ -6,7 +6,7 @@ import { byteLength, type TypedArray } from '../tensor/dtype.ts';
 import { isContiguous } from '../tensor/shape.ts';
 import { attachRuntime, type Storage, type Tensor } from '../tensor/tensor.ts';
 import { trace } from './graph.ts';
-import { finalizer, reclaim } from './reclaim.ts';
+import { finalizer, reclaim, withRoom } from './reclaim.ts';
 import { Replay } from './replay.ts';
 import { serial } from './serial.ts';
 
@@ -228,22 +228,25 @@ async function attempt(
   const lost = [...bases, ...graph.leaves].filter(isLost);
   const done: (() => void)[] = [];
   const undo = () => {
-    for (const takeBack of done) takeBack();
+    for (const takeBack of done.splice(0)) takeBack();
   };
   if (lost.length > 0 || pending.length === 0) return { lost, undo };
   const device = await deviceOf(graph.leaves, on);
   const replay = graph.nodes.length > 0 ? await Replay.of(graph, device) : undefined;
-  // no await from here to the submit: whoever disposes a leaf does so before, and hears of it, or after
-  try {
-    const leaves = graph.leaves.map((t) => leafStorage(t, device, done).buffer);
-    for (const { target } of graph.writes) claim(target);
-    const scalars = graph.scalars.map((t) => t.scalar!);
-    const buffers = (await replay?.run(leaves, scalars, signal)) ?? [];
-    for (const [i, t] of graph.outputs.entries()) done.push(settle(t, new DeviceStorage(device, buffers[i]!)));
-  } catch (error) {
-    undo();
-    throw error;
-  }
+  const work = async () => {
+    try {
+      // no await from here to the submit: whoever disposes a leaf does so before, and hears of it, or after
+      const leaves = graph.leaves.map((t) => leafStorage(t, device, done).buffer);
+      for (const { target } of graph.writes) claim(target);
+      const scalars = graph.scalars.map((t) => t.scalar!);
+      const buffers = (await replay?.run(leaves, scalars, signal)) ?? [];
+      for (const [i, t] of graph.outputs.entries()) done.push(settle(t, new DeviceStorage(device, buffers[i]!)));
+    } catch (error) {
+      undo();
+      throw error;
+    }
+  };
+  await withRoom(device, work);
   for (const { node, target } of graph.writes) takeOver(node, target);
   return { lost, undo };
 }
@@ -263,7 +266,9 @@ async function read(t: Tensor): Promise<TypedArray> {
   const undo = await compute([t]);
   const storage = t.base.storage as DeviceStorage;
   if (storage.disposed) leafStorage(t.base, storage.device);
-  const bytes = await storage.device.read(storage.buffer, byteLength(t.dtype, t.size)).catch((error) => {
+  const { device, buffer } = storage;
+  const copy = () => device.read(buffer, byteLength(t.dtype, t.size));
+  const bytes = await withRoom(device, copy).catch((error) => {
     if (error instanceof DeviceLost) undo(); // it may be computed again
     throw error;
   });

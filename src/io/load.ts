@@ -1,4 +1,5 @@
 // Tensors from files into buffers of the device, in pieces: the host holds one piece at a time, the device converts.
+import { withRoom } from '../exec/reclaim.ts';
 import { assign, DeviceStorage, restoreBy, restorerOf, run, settle } from '../exec/run.ts';
 import type { Device } from '../gpu/device.ts';
 import { megabytes, OutOfMemory, sizeClass } from '../gpu/pool.ts';
@@ -100,11 +101,8 @@ export async function loadAll(
       settle(shared, share);
       made.set(t, shared);
     }
-    checkRoom(
-      name,
-      [...wanted.values()].filter((t) => !made.has(t)),
-      device,
-    );
+    const fresh = [...wanted.values()].filter((t) => !made.has(t));
+    await withRoom(device, async () => checkRoom(name, fresh, device));
     for (const { t, view, stored } of jobs) {
       const onBytes = (bytes: number) => {
         signal?.throwIfAborted();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CLIPModel, setDevice, tensor } from '../../src/index.ts';
+import { CLIPModel, compile, full, setDevice, tensor } from '../../src/index.ts';
 import { plan } from '../../src/tasks/plan.ts';
 import { randomNd, upload } from '../ops/harness.ts';
 
@@ -33,6 +33,16 @@ describe('max_memory', () => {
       expect(y.size).toBe(size);
     }
     expect(device.pool.stats.liveBytes + device.pool.stats.freeBytes).toBeLessThanOrEqual(3e6);
+  });
+  it.each([3, 4.5])('has garbage collected before it refuses, %d MB at a time', async (megabytes) => {
+    const device = await tight(16e6);
+    const step = compile((x) => x.expand([megabytes * 25e4]).add(1));
+    for (let k = 0; k < 10; k++) {
+      const size = megabytes * 25e4 - 256 * k; // of other classes now and then
+      await full([size], k).contiguous().realize();
+      await step(tensor([k]));
+    }
+    expect(device.pool.stats.liveBytes).toBeLessThanOrEqual(16e6);
   });
   it('is looked at before weights are read', async () => {
     const folder = 'tests/goldens/cases/clip';
