@@ -3,6 +3,7 @@
 import { compile } from '../exec/compile.ts';
 import { run } from '../exec/run.ts';
 import { DeviceLost } from '../gpu/device.ts';
+import { UserError } from '../io/error.ts';
 import type { Pretrained } from '../io/pretrained.ts';
 import type { LlamaInputs } from '../models/llama.ts';
 import { type CacheSizes, KVCache, widen } from '../nn/kv-cache.ts';
@@ -296,7 +297,7 @@ async function* attempt(
       const tokens = Array.from(await token);
       if (next !== decoder.next) next.dispose();
       generation.signal?.throwIfAborted();
-      if (tokens.includes(-1)) throw new Error(await notFinite(model, prompt.ids));
+      if (tokens.includes(-1)) throw new UserError(await notFinite(model, prompt.ids));
       read.push(tokens[0]!);
       yield { tokens, ...(logits && { logits }) };
     }
