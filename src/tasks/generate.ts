@@ -5,7 +5,8 @@ import { locate, type ModelSource } from '../io/locate.ts';
 import type { Config, FromPretrained } from '../io/pretrained.ts';
 import { stack, tensor } from '../ops/index.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { type CausalLM, decode } from './decode.ts';
+import { decode } from './decode.ts';
+import type { CausalLM } from './decoder.ts';
 import { type GenerateOptions, settle } from './generation-config.ts';
 
 export type GenerateInputs = GenerateOptions & {

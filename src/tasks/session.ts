@@ -8,7 +8,8 @@ import { fromBytes } from '../io/source.ts';
 import type { Tokenizer } from '../io/tokenizer.ts';
 import { KVCache } from '../nn/kv-cache.ts';
 import { tensor } from '../ops/index.ts';
-import { type CausalLM, decode, forget, type Held } from './decode.ts';
+import { decode, forget, type Held } from './decode.ts';
+import type { CausalLM } from './decoder.ts';
 import { type GenerateOptions, settle } from './generation-config.ts';
 import { Detokenizer, StopStrings } from './text-stream.ts';
 
