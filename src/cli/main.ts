@@ -2,6 +2,7 @@
 // 130 interrupted.
 import process from 'node:process';
 import { Command, CommanderError } from 'commander';
+import { OutOfMemory } from '../gpu/pool.ts';
 import { UserError } from '../io/error.ts';
 import { addChat } from './chat.ts';
 import { addClassify } from './classify.ts';
@@ -73,7 +74,7 @@ async function main(argv: readonly string[]): Promise<number> {
     const { message, stack } = error instanceof Error ? error : new Error(String(error));
     if (argv.includes('--debug')) process.stderr.write(`error: ${stack ?? message}\n`);
     else complain(`error: ${message}`);
-    return error instanceof UserError ? 2 : 1;
+    return error instanceof UserError || error instanceof OutOfMemory ? 2 : 1;
   }
 }
 

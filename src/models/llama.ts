@@ -5,12 +5,13 @@ import { type Config, pretrained } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
 import { activation } from '../nn/activation.ts';
 import { mergeHeads, splitHeads } from '../nn/attention.ts';
-import { keyMask } from '../nn/embeddings.ts';
+import { checkInputs, keyMask } from '../nn/embeddings.ts';
 import { type KVCache, visible } from '../nn/kv-cache.ts';
 import { embedding, linear, rmsNorm } from '../nn/layers.ts';
 import { rotary, rotate, type Turn } from '../nn/rope.ts';
 import type { AttentionOptions } from '../ops/attention.ts';
 import { arange, scaled_dot_product_attention } from '../ops/index.ts';
+import { checkTensors } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** What transformers takes where a config is silent: 7B. */
@@ -96,12 +97,15 @@ function llama(w: Weights, config: Config) {
   const lm_head = linear(c.tie_word_embeddings ? m.at('embed_tokens') : w.at('lm_head'), D, V, { bias: false });
   const { inv_freq, turn } = rotary(config, c.head_dim, max_position_embeddings);
 
-  const forward = ({ input_ids, inputs_embeds, attention_mask, past_key_values: cache, ...rest }: LlamaInputs) => {
-    let x = inputs_embeds ?? embed_tokens(input_ids!); // [B, L, D]
+  const forward = (inputs: LlamaInputs) => {
+    const needed = inputs?.inputs_embeds ? 'inputs_embeds' : 'input_ids';
+    const { attention_mask, past_key_values: cache, position_ids, ...rest } = checkInputs('llama', inputs, needed);
+    checkTensors('llama', {}, { attention_mask, position_ids });
+    let x = rest.inputs_embeds ?? embed_tokens(rest.input_ids!); // [B, L, D]
     const L = x.shape[1]!;
     const past = cache?.length ?? 0;
-    const positions = rest.position_ids ?? arange(L).add(past).unsqueeze(0);
-    const known = rest.position_ids?.base.host; // else they are counted
+    const positions = position_ids ?? arange(L).add(past).unsqueeze(0);
+    const known = position_ids?.base.host; // else they are counted
     const tokens = known ? Math.max(...known) + 1 : Number(past) + L;
     const frequency = rest.inv_freq ?? inv_freq(tokens);
     const turned = turn(positions, frequency);

@@ -4,8 +4,10 @@ import { parseObject } from '../io/json.ts';
 import { locate, type ModelSource } from '../io/locate.ts';
 import type { Config, FromPretrained } from '../io/pretrained.ts';
 import { stack, tensor } from '../ops/index.ts';
+import { checkOptions, describe } from '../tensor/check.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { type CausalLM, decode } from './decode.ts';
+import { decode } from './decode.ts';
+import type { CausalLM } from './decoder.ts';
 import { type GenerateOptions, settle } from './generation-config.ts';
 
 export type GenerateInputs = GenerateOptions & {
@@ -27,7 +29,10 @@ export type Generative<M> = M & {
 };
 
 async function rowsOf(name: string, given: Tensor | readonly (readonly number[])[]): Promise<number[][]> {
-  if (!(given instanceof Tensor)) return given.map((row) => [...row]);
+  const isRows = Array.isArray(given) && given.every(Array.isArray);
+  if (isRows) return given.map((row: readonly number[]) => [...row]);
+  if (!(given instanceof Tensor))
+    throw new UserError(`[generate] ${name}: got ${describe(given)}, want rows of tokens`);
   if (given.rank !== 2) throw new UserError(`[generate] ${name}: got [${given.shape}], want [B, L]`);
   return (await given.tolist()) as number[][];
 }
@@ -48,6 +53,7 @@ function checkRows(ids: number[][], mask: number[][] | undefined, vocab_size: nu
 }
 
 async function generate(model: CausalLM & { generation_config: Config }, inputs: GenerateInputs & Outputs) {
+  checkOptions('generate', inputs, '{ input_ids: [[1, 2, 3]] }', 'inputs');
   const { input_ids, attention_mask, streamer, output_logits = false, return_dict_in_generate, ...options } = inputs;
   const ids = await rowsOf('input_ids', input_ids);
   const given = attention_mask && (await rowsOf('attention_mask', attention_mask));

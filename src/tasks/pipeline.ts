@@ -12,8 +12,8 @@ import { type ZeroShotImageClassifier, zeroShotImageClassification } from './zer
 
 /** Tasks, with the model in weights/ that each uses when none is named, if there is one. */
 const TASKS = {
-  'text-generation': { open: textGeneration, model: undefined },
   'image-feature-extraction': { open: imageFeatureExtraction, model: 'tessera-clip' },
+  'text-generation': { open: textGeneration, model: undefined },
   'zero-shot-image-classification': { open: zeroShotImageClassification, model: 'tessera-clip' },
 };
 export type Task = keyof typeof TASKS;

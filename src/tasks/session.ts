@@ -8,7 +8,9 @@ import { fromBytes } from '../io/source.ts';
 import type { Tokenizer } from '../io/tokenizer.ts';
 import { KVCache } from '../nn/kv-cache.ts';
 import { tensor } from '../ops/index.ts';
-import { type CausalLM, decode, forget, type Held } from './decode.ts';
+import { checkOptions } from '../tensor/check.ts';
+import { decode, forget, type Held } from './decode.ts';
+import type { CausalLM } from './decoder.ts';
 import { type GenerateOptions, settle } from './generation-config.ts';
 import { Detokenizer, StopStrings } from './text-stream.ts';
 
@@ -76,6 +78,7 @@ export class Session implements Disposable {
   async *#answer(input: string | readonly Message[], options: TextOptions): AsyncGenerator<string, Answer> {
     const { model, tokenizer } = this.#chat;
     const start = performance.now();
+    checkOptions('generate', options, '{ max_new_tokens: 32 }');
     const { stop = [], truncation = false, ...rest } = options;
     const generation = settle(rest, model.generation_config, model.config);
     const all =

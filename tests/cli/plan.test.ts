@@ -42,7 +42,7 @@ describe('plan', () => {
   });
   test.each([
     ['a folder without one', async () => folder, 'no config.json'],
-    ['a kind nobody knows', () => config('odd', { model_type: 'odd' }), 'want one of clip, siglip'],
+    ['a kind nobody knows', () => config('odd', { model_type: 'odd' }), 'want one of clip, siglip, llama'],
     [
       'layers without end',
       () => config('deep', { model_type: 'clip', text_config: { num_hidden_layers: 1e9 } }),

@@ -40,6 +40,8 @@ export type Run = {
   hangUp?: boolean;
   /** A file that takes its stdout, or its stderr. */
   to?: { stdout?: string; stderr?: string };
+  /** What it reads on stdin. */
+  input?: string;
 };
 
 let built: Promise<unknown> | undefined;
@@ -60,7 +62,7 @@ function commandOf(runtime: NonNullable<Run['runtime']>): string[] {
 /** Runs `tessera ...args` in the repository's root. */
 export async function tessera(
   args: readonly string[],
-  { runtime = 'own', env = {}, onError, hangUp, to = {} }: Run = {},
+  { runtime = 'own', env = {}, onError, hangUp, to = {}, input }: Run = {},
 ): Promise<Ended> {
   await build();
   const [command, ...flags] = commandOf(runtime);
@@ -69,8 +71,9 @@ export async function tessera(
   const child: ChildProcess = spawn(command!, [...flags, path.join(ROOT, 'dist/cli.js'), ...args], {
     cwd: ROOT,
     env: { TESSERA_ADAPTER: 'software', ...inherited, ...QUIET, ...env },
-    stdio: ['ignore', stdout ?? 'pipe', stderr ?? 'pipe'],
+    stdio: [input === undefined ? 'ignore' : 'pipe', stdout ?? 'pipe', stderr ?? 'pipe'],
   });
+  child.stdin?.end(input);
   for (const file of [stdout, stderr]) if (file !== undefined) closeSync(file);
   let [out, err] = ['', ''];
   child.stdout?.setEncoding('utf8').on('data', (text) => {

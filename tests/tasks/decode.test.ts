@@ -26,7 +26,7 @@ const bits = async (t: Tensor) => {
 };
 const none = { eos_token_id: [] };
 
-describe('logits have the same bits', () => {
+describe('logits have the same bits', { timeout: 240_000 }, () => {
   const LENGTH = 300; // beyond two segments of a sum, and the smallest capacity
   const row = prompt(LENGTH);
   let whole: number[];

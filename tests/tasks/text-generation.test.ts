@@ -7,6 +7,7 @@ import {
   type Session,
   type TextGenerator,
   type TextOptions,
+  trim,
 } from '../../src/index.ts';
 import { chatFolder } from './support.ts';
 
@@ -16,6 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => generate.dispose());
 
+const ROUNDS = process.env.MODE === 'full' ? 500 : 20;
 const OPTIONS: TextOptions = { max_new_tokens: 12, eos_token_id: [] };
 const user = (content: string): Message => ({ role: 'user', content });
 const assistant = (content: string): Message => ({ role: 'assistant', content });
@@ -167,6 +169,30 @@ describe('a session', () => {
     expect(several.tokenizer.apply_chat_template([user('hi')], { chat_template: '{{ messages[0].content }}' })).toBe(
       'hi',
     );
+  });
+
+  it(`of ${ROUNDS} rounds of answers, aborts and answers anew has no buffer more than after the tenth`, {
+    timeout: 900_000,
+  }, async () => {
+    const device = await defaultDevice();
+    using session = generate.session();
+    const live: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      const question = [user(`hello ${round % 7}`)];
+      const sampled = { do_sample: true, top_k: 9, repetition_penalty: 1.2, seed: round };
+      const first = await say(session, question, sampled);
+      const controller = new AbortController();
+      const signal = controller.signal;
+      const cut = (async () => {
+        for await (const _ of session.stream([...question, assistant(first), user('and?')], { ...OPTIONS, signal }))
+          controller.abort();
+      })();
+      await expect(cut).rejects.toThrow(/abort/);
+      expect(await say(session, question, sampled)).toBe(first);
+      await trim(device);
+      live.push(device.pool.stats.live);
+    }
+    expect(Math.max(...live.slice(10))).toBeLessThanOrEqual(live[9]!);
   });
 
   it('goes on after the device was lost in the middle of an answer', async () => {
