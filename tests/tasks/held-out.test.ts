@@ -23,10 +23,10 @@ let page: HeldOut;
 beforeAll(async () => {
   const program = await bundle(new URL('held-out.ts', import.meta.url));
   const run = async (where: 'node' | 'chromium-page') =>
-    (await runIn(where, program, { root: ROOT }, { timeout: 180_000 })) as unknown as HeldOut;
+    (await runIn(where, program, { root: ROOT }, { timeout: 240_000 })) as unknown as HeldOut;
   node = await run('node');
   page = await run('chromium-page');
-}, 360_000);
+}, 500_000);
 afterAll(closeBrowsers);
 
 test('the scenes are those of the card: same captions, and same pixels in a page', () => {

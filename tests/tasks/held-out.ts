@@ -4,6 +4,7 @@ import { memoryFolder } from '../../src/io/source.ts';
 import { pipeline } from '../../src/tasks/pipeline.ts';
 import { captioned, openWorld, render } from '../../src/world/index.ts';
 import { sha256 } from '../sha256.ts';
+import { reader } from '../world/files.ts';
 
 /** Places of the truth among the labels, from 1, and the hash of all scores. */
 type Named = { ranks: number[]; scores: string };
@@ -17,14 +18,8 @@ const FILES = [
   'preprocessor_config.json',
 ];
 
-/** `root` is the repository on disk; a page has it at its origin. */
 export async function main({ root }: { root: string }): Promise<HeldOut> {
-  const isPage = 'document' in globalThis;
-  const read = async (file: string): Promise<Uint8Array<ArrayBuffer>> => {
-    if (isPage) return new Uint8Array(await (await fetch(`/weights/${file}`)).arrayBuffer());
-    const { readFile } = await import('node:fs/promises');
-    return new Uint8Array(await readFile(`${root}/weights/${file}`));
-  };
+  const read = reader(root);
   const json = async (file: string) => JSON.parse(new TextDecoder().decode(await read(file)));
   const [world, tests, names] = await Promise.all([
     openWorld((file) => read(`world/${file}`)),
