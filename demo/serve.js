@@ -29,8 +29,10 @@ const server = createServer(async ({ url }, response) => {
   try {
     const file = path.join(ROOT, decodeURIComponent(new URL(url, 'http://localhost').pathname));
     const shown = ['demo', 'dist', 'weights'].some((folder) => file.startsWith(path.join(ROOT, folder, path.sep)));
-    if (!shown || !(await stat(file)).isFile()) throw new Error('no such file');
+    const found = shown ? await stat(file) : undefined;
+    if (!found?.isFile()) throw new Error('no such file');
     response.setHeader('content-type', TYPES[path.extname(file)] ?? 'application/octet-stream');
+    response.setHeader('content-length', found.size);
     createReadStream(file)
       .on('error', () => response.destroy())
       .pipe(response);

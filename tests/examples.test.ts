@@ -15,6 +15,7 @@ import { binary } from './runtimes/launch.ts';
 const PATIENCE = 300_000;
 const LABELS = ['an owl', 'a penguin', 'a steam train'];
 let project: string;
+let installed: string;
 
 /** Runs a program in the project; gives its stdout. */
 async function run(program: string, ...args: string[]): Promise<string> {
@@ -31,10 +32,12 @@ beforeAll(async () => {
   const [packed] = JSON.parse(await run('npm', 'pack', ROOT, '--ignore-scripts', '--json', '--silent'));
   await writeFile(path.join(project, 'package.json'), '{ "type": "module", "private": true }');
   await run('npm', 'install', packed.filename, '--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund');
-  await cp(path.join(ROOT, 'examples'), project, { recursive: true });
-  const weights = path.join(project, 'node_modules/tessera-webgpu/weights');
-  await cp(path.join(weights, 'tessera-clip'), path.join(project, 'page/public/tessera-clip'), { recursive: true });
-  await cp(path.join(weights, 'world/openmoji/penguin.png'), path.join(project, 'penguin.png'));
+  for (const folder of ['.', 'page']) await cp(path.join(ROOT, 'examples', folder), project, { recursive: true });
+  installed = path.join(project, 'node_modules/tessera-webgpu');
+  await cp(path.join(installed, 'weights/tessera-clip'), path.join(project, 'public/tessera-clip'), {
+    recursive: true,
+  });
+  await cp(path.join(installed, 'weights/world/openmoji/penguin.png'), path.join(project, 'penguin.png'));
 }, PATIENCE);
 afterAll(() => rm(project, { recursive: true }));
 
@@ -67,12 +70,11 @@ test.each([
 );
 
 describe('a page', () => {
-  const page = () => path.join(project, 'page');
   const vite = (): InlineConfig => ({
-    root: page(),
+    root: project,
     logLevel: 'error',
     configFile: false,
-    server: { port: 0 },
+    server: { port: 0, fs: { strict: false } }, // Vite is not installed in the project
     preview: { port: 0 },
   });
 
@@ -99,10 +101,14 @@ describe('a page', () => {
   test(
     'by esbuild',
     async () => {
-      const served = path.join(project, 'page/public');
-      await cp(path.join(page(), 'index.html'), path.join(served, 'index.html'));
+      const served = path.join(project, 'public');
+      const added = {
+        'index.html': path.join(project, 'index.html'),
+        'worker.js': path.join(installed, 'dist/worker.js'),
+      };
+      for (const [name, from] of Object.entries(added)) await cp(from, path.join(served, name));
       const made = await context({
-        absWorkingDir: page(),
+        absWorkingDir: project,
         entryPoints: ['main.js'],
         bundle: true,
         format: 'esm',
@@ -113,7 +119,7 @@ describe('a page', () => {
         await ask(`http://127.0.0.1:${port}/`);
       } finally {
         await made.dispose();
-        await rm(path.join(served, 'index.html'));
+        for (const name of Object.keys(added)) await rm(path.join(served, name)); // so that Vite finds what it needs by itself
       }
     },
     PATIENCE,

@@ -32,7 +32,7 @@ test(
         timeout: PATIENCE,
       });
       const text = (id: string) => page.evaluate(`document.getElementById('${id}').textContent`) as Promise<string>;
-      expect(await text('status')).toMatch(/^\d+ ms on \S/);
+      expect(await text('status')).toMatch(/^\d+ ms on \S.*, in a worker of this page$/);
       expect((await text('bars')).match(/\d+\.\d %/g)).toHaveLength(8);
       const labels = 'document.getElementById("labels")';
       await page.evaluate(`${labels}.value = "zebra one, zebra two"; ${labels}.dispatchEvent(new Event("input"))`);
@@ -90,6 +90,29 @@ test(
       expect(await named()).toBeLessThan(0.5);
       await page.evaluate('drop()');
       expect(await named()).toBeLessThan(0.5); // 0.15; 0.85 without a worker
+    } finally {
+      await browser.close();
+    }
+  },
+  PATIENCE,
+);
+
+test(
+  'a browser without WebGPU is told so, and what to do',
+  async () => {
+    const browser = await openChromium(true);
+    try {
+      const page = await browser.newPage();
+      await page.evaluateOnNewDocument("Object.defineProperty(Navigator.prototype, 'gpu', { value: undefined })");
+      await page.goto(address);
+      await page.waitForFunction("/^Sorry/.test(document.getElementById('status').textContent)", { timeout: PATIENCE });
+      const [said, bar] = (await page.evaluate(
+        "[document.getElementById('status').textContent, document.getElementById('progress').checkVisibility()]",
+      )) as [string, boolean];
+      expect([said, bar]).toEqual([
+        expect.stringMatching(/^Sorry: this browser has no WebGPU\. Chrome and Edge/),
+        false,
+      ]);
     } finally {
       await browser.close();
     }
