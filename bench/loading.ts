@@ -27,8 +27,7 @@ async function load(device: Device): Promise<{ time: number; peak: number }> {
   let arrived = 0; // bytes of weights on the device, whose memory is ours where it is software
   let peak = 0;
   const look = () => {
-    const buffers = device.capabilities.software ? arrived + device.pool.stats.freeBytes : 0; // weights and used scratch
-    peak = Math.max(peak, process.memoryUsage.rss() - before - buffers);
+    peak = Math.max(peak, process.memoryUsage.rss() - before - (device.capabilities.software ? arrived : 0));
   };
   const timer = setInterval(look, EVERY);
   const start = us();

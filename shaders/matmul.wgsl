@@ -1,4 +1,4 @@
-// y[b, m, n] = epilogue(sum over k of a[b, m, k] * w[b, k, n]), in registers, without workgroup memory.
+// y[b, m, n] = epilogue(sum over k of a[b, m, k] * w[b, k, n]).
 // The order of summation is canonical (docs/summation.md): k is cut into segments, each summed in ascending order into
 // an accumulator that starts at 0, and their sums are added in order. Every tile and both forms agree, bit for bit.
 // Grid: a workgroup for each batch entry, WORKGROUP_N * TILE_N quads of columns and WORKGROUP_M * TILE_M rows, rows
@@ -131,7 +131,7 @@ fn load_rows_of_lane(i: u32, row: u32, lane: u32, k: u32) -> Rows {
   return x;
 }
 
-// Written out: SwiftShader unrolls no loop, a private array with a running index is slow everywhere, and the lane of a
+// Written out: SwiftShader unrolls no loop, a private array with a running index is slow on software adapters, and the lane of a
 // broadcast is a constant. Rows past the last one are read (robust access makes that harmless) and not written.
 fn add_tile_terms(c: ptr<function, Tile>, x: Rows, i: u32, k: u32, w4: Block) {
   (*c)[0] = add_row_terms(load_a(i, k), w4, (*c)[0]);
@@ -300,7 +300,7 @@ fn main_shared(
 
 // For GPUs and few rows: the threads along y take a segment each, and the first adds their sums in order.
 const SPLIT: u32 = 16u;
-var<workgroup> c_board: array<Tile, SPLIT * WORKGROUP_N>;
+var<workgroup> c_board: array<vec4f, SPLIT * WORKGROUP_N * TILE_M>; // [segment, quad of n, row]
 
 @compute @workgroup_size(WORKGROUP_N, SPLIT)
 fn main_split(
@@ -316,12 +316,11 @@ fn main_split(
     for (var k = own; k < min(own + SEGMENT, p.k); k += 4u) {
       add_tile_terms(&c, Rows(), at.a, k, load_w(at.w, k));
     }
-    c_board[lid.y * WORKGROUP_N + lid.x] = c;
+    for (var r = 0u; r < TILE_M; r++) { c_board[(lid.y * WORKGROUP_N + lid.x) * TILE_M + r] = c[r][0]; }
     workgroupBarrier();
     if (lid.y == 0u) {
       for (var s = 0u; s < SPLIT && start + s * SEGMENT < p.k; s++) {
-        var part = c_board[s * WORKGROUP_N + lid.x];
-        add_tiles(&total, &part);
+        for (var r = 0u; r < TILE_M; r++) { total[r][0] += c_board[(s * WORKGROUP_N + lid.x) * TILE_M + r]; }
       }
     }
     workgroupBarrier();

@@ -35,7 +35,7 @@ const LARGE = 2 ** 24; // multiplications from which a wider tile repays its com
 
 type Tile = Specialisation & Record<'TILE_M' | 'TILE_N' | 'WORKGROUP_M' | 'WORKGROUP_N', number>;
 
-/** The tile of a product and the threads that share it, by what was measured (docs/summation.md). */
+/** The tile of a product and the threads that share it: as measured on software adapters (docs/summation.md); no GPU timed the others. */
 function tile(m: number, n: number, k: number, { software, subgroupSize }: Capabilities): Tile {
   const rows = (most: number) => (m === 1 ? 1 : m <= 4 ? 4 : m <= 8 ? Math.min(8, most) : most);
   if (!software && m > 8) {
