@@ -68,17 +68,38 @@ function clipVision(w: Weights, ...configs: unknown[]) {
   return { forward, size: D, dummy_inputs };
 }
 
+const projectionOf = (config: Config) => settings('config', { projection_dim: 512 }, config).projection_dim;
+
+/** A tower and its projection to [B, E], not normalised: of both towers' config, or of the tower's own. */
+function textWithProjection(w: Weights, config: Config) {
+  const text_model = clipText(w.at('text_model'), config.text_config ?? config, config.text_config_dict);
+  const project = linear(w.at('text_projection'), text_model.size, projectionOf(config), { bias: false });
+  const forward = (inputs: TextInputs) => {
+    const found = text_model.forward(inputs);
+    return { text_embeds: project(found.pooler_output), ...found };
+  };
+  return { forward, text_model, dummy_inputs: text_model.dummy_inputs };
+}
+
+function visionWithProjection(w: Weights, config: Config) {
+  const vision_model = clipVision(w.at('vision_model'), config.vision_config ?? config, config.vision_config_dict);
+  const project = linear(w.at('visual_projection'), vision_model.size, projectionOf(config), { bias: false });
+  const forward = (inputs: ImageInputs) => {
+    const found = vision_model.forward(inputs);
+    return { image_embeds: project(found.pooler_output), ...found };
+  };
+  return { forward, vision_model, dummy_inputs: vision_model.dummy_inputs };
+}
+
 function clip(w: Weights, config: Config) {
-  const text_model = clipText(w.at('text_model'), config.text_config, config.text_config_dict);
-  const vision_model = clipVision(w.at('vision_model'), config.vision_config, config.vision_config_dict);
-  const E = settings('config', { projection_dim: 512 }, config).projection_dim;
-  const projectText = linear(w.at('text_projection'), text_model.size, E, { bias: false });
-  const projectImage = linear(w.at('visual_projection'), vision_model.size, E, { bias: false });
+  const both = { ...config, text_config: config.text_config ?? {}, vision_config: config.vision_config ?? {} };
+  const { forward: text, text_model } = textWithProjection(w, both);
+  const { forward: vision, vision_model } = visionWithProjection(w, both);
   const logitScale = w.get('logit_scale', []);
 
   /** [B, E], not normalised. */
-  const get_text_features = (inputs: TextInputs) => projectText(text_model.forward(inputs).pooler_output);
-  const get_image_features = (inputs: ImageInputs) => projectImage(vision_model.forward(inputs).pooler_output);
+  const get_text_features = (inputs: TextInputs) => text(inputs).text_embeds;
+  const get_image_features = (inputs: ImageInputs) => vision(inputs).image_embeds;
   /** Cosine similarities times exp(logit_scale), [images, texts], and the normalised embeddings. */
   const forward = (inputs: TextInputs & ImageInputs) => {
     const text_embeds = get_text_features(inputs).normalize();
@@ -91,5 +112,7 @@ function clip(w: Weights, config: Config) {
 }
 
 export const CLIPModel = pretrained('CLIPModel', clip);
+export const CLIPTextModelWithProjection = pretrained('CLIPTextModelWithProjection', textWithProjection);
+export const CLIPVisionModelWithProjection = pretrained('CLIPVisionModelWithProjection', visionWithProjection);
 export const CLIPTextModel = pretrained('CLIPTextModel', tower('text', clipText));
 export const CLIPVisionModel = pretrained('CLIPVisionModel', tower('vision', clipVision));

@@ -83,6 +83,7 @@ export async function zeroShotImageClassification(
       const part = fresh.slice(at, at + TEXTS_AT_ONCE);
       using input_ids = idsOf(part);
       using embeds = model.get_text_features({ input_ids }).normalize();
+      await run([embeds], { signal });
       const rows = (await embeds.data()) as Float32Array;
       const size = rows.length / part.length;
       for (const [i, text] of part.entries()) found.set(text, rows.slice(i * size, (i + 1) * size));
@@ -100,6 +101,7 @@ export async function zeroShotImageClassification(
     images: readonly ImageInput[],
     names: readonly string[],
     rows: readonly Float32Array[],
+    signal?: AbortSignal,
   ): Promise<[Float32Array, Float32Array]> {
     const size = rows[0]!.length;
     const flat = new Float32Array(rows.length * size);
@@ -110,7 +112,7 @@ export async function zeroShotImageClassification(
     const scaled = embeds.matmul(texts.transpose(0, 1)).mul(head.scale.exp());
     using logits = head.bias ? scaled.add(head.bias) : scaled;
     using probabilities = family.probabilities(logits);
-    await run([logits, probabilities]);
+    await run([logits, probabilities], { signal });
     return [(await logits.data()) as Float32Array, (await probabilities.data()) as Float32Array];
   }
 
@@ -130,7 +132,7 @@ export async function zeroShotImageClassification(
     for (let at = 0; at < list.length; at += batch_size) {
       signal?.throwIfAborted();
       const end = Math.min(at + batch_size, list.length);
-      const [logits, scores] = await score(list.slice(at, end), names.slice(at, end), rows);
+      const [logits, scores] = await score(list.slice(at, end), names.slice(at, end), rows, signal);
       for (let i = at, first = 0; i < end; i++, first += labels.length) {
         checkFinite(names[i]!, labels, logits.subarray(first, first + labels.length));
         const of = labels.map((label, t) => ({ label, score: scores[first + t]! }));

@@ -4,7 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { defaultDevice, tensor } from '../../src/index.ts';
+import { defaultDevice, setTrace, tensor } from '../../src/index.ts';
 import { AutoModel, AutoProcessor, AutoTokenizer } from '../../src/tasks/auto.ts';
 import { load_image } from '../../src/tasks/load-image.ts';
 import { pipeline } from '../../src/tasks/pipeline.ts';
@@ -51,6 +51,23 @@ describe.each(['clip', 'siglip'] as const)('%s', (family) => {
     if (family === 'siglip')
       expect((await classify(pictures[0]!, ['dog']))[0]).toEqual(together[0]!.find((o) => o.label === 'dog'));
     else expect(together[0]!.reduce((sum, { score }) => sum + score, 0)).toBeCloseTo(1, 5);
+  });
+
+  test('an abort stops what runs', async () => {
+    const labels = ['one cat', 'one dog'];
+    for (const what of ['texts', 'pictures']) {
+      const stop = new AbortController();
+      let dispatches = 0;
+      setTrace(({ type }) => {
+        if (type !== 'dispatch') return;
+        dispatches++;
+        stop.abort(new Error(what));
+      });
+      const work = classify(pictures[0]!, labels, { signal: stop.signal }).finally(() => setTrace(undefined));
+      await expect(work).rejects.toThrow(what);
+      expect(dispatches).toBe(1);
+      await classify(pictures[0]!, labels); // whose texts it knows from now on
+    }
   });
 
   test('keeps nothing on the device but its weights', async () => {
