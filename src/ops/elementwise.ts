@@ -1,12 +1,13 @@
 // Elementwise ops: each is one function of shaders/elementwise.wgsl. Operands broadcast; numbers are operands whose value
 // is a kernel parameter. Chains of them become one kernel (exec/fuse.ts).
 import { checkDType, checkTensors } from '../tensor/check.ts';
-import { type DType, isFloat, promote } from '../tensor/dtype.ts';
+import { DTYPES, type DType, isFloat, isQuantised, plain, promote, QUANTISED } from '../tensor/dtype.ts';
 import type { Backward, Op } from '../tensor/op.ts';
 import { broadcastShapes, isContiguous } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { full, scalar } from './create.ts';
 import { map } from './elementwise-family.ts';
+import { quantise } from './quantise.ts';
 import { expand } from './view.ts';
 
 export type Operand = Tensor | number | boolean;
@@ -17,19 +18,23 @@ const toU32 = map('to', 'to_u32', [], null);
 const toBool = map('to', 'to_bool', [], null);
 const CASTS = { f32: toF32, f16: toF32, i32: toI32, u32: toU32, bool: toBool };
 
-/** The same values in another type, itself if it is its own; floats are cut towards zero, as in PyTorch. */
+/**
+ * The same values in another type, itself if it is its own; floats are cut towards zero, as in PyTorch, and rounded to q8
+ * and q4 as shaders/quantise.wgsl says.
+ */
 export function to(x: Tensor, dtype: DType): Tensor {
-  checkDType('to', dtype);
-  return x.dtype === dtype ? x : CASTS[dtype]([x], { dtype, from: x.dtype });
+  checkDType('to', dtype, [...DTYPES, ...QUANTISED]);
+  if (isQuantised(dtype) && x.dtype !== dtype) return quantise(contiguous(to(x, 'f32')), dtype);
+  return x.dtype === dtype ? x : CASTS[plain(dtype)]([x], { dtype, from: x.dtype });
 }
 
 const copy = map('contiguous', 'to_f32', [], [(dy) => dy]);
 const copyInt = { i32: map('contiguous', 'to_i32', [], null), u32: map('contiguous', 'to_u32', [], null) };
 
-/** The same tensor with its elements in order in memory: itself if they are. */
+/** The same tensor with its elements in order in memory: itself if they are. What is quantised becomes f32. */
 export function contiguous(x: Tensor): Tensor {
   if (isContiguous(x.shape, x.layout) && x.base.scalar === null && x.base.size === x.size) return x;
-  const { dtype } = x;
+  const dtype = plain(x.dtype);
   return dtype === 'i32' || dtype === 'u32' ? copyInt[dtype]([x], { dtype }) : copy([x], { dtype });
 }
 

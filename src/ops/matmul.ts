@@ -3,7 +3,7 @@ import matmulShader from '../../shaders/matmul.wgsl';
 import { kernel } from '../exec/kernel.ts';
 import type { Capabilities } from '../gpu/device.ts';
 import { checkTensors } from '../tensor/check.ts';
-import { type DType, isFloat, promote } from '../tensor/dtype.ts';
+import { type DType, isFloat, isQuantised, plain, promote } from '../tensor/dtype.ts';
 import { op } from '../tensor/op.ts';
 import { broadcastShapes, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -74,6 +74,10 @@ const product = op(
       if (w_k !== 1) changes.w_block = w_n === 1 ? 'w_block_kn' : 'w_block_strided';
       const across = w_k === 1 ? w_n : w_k;
       if ((w_k === 1 || w_n === 1) && quads(params.w_offset, params.w_outer, params.w_inner, across)) aligned.push('w');
+      const blocks = (...strides: number[]) => strides.every((s) => s % 32 === 0);
+      if (isQuantised(w!.dtype) && w_k === 1 && blocks(k, params.w_offset, params.w_outer, params.w_inner, w_n)) {
+        Object.assign(changes, { BLOCK: 32, w_block: 'w_block_scaled', w_scales: 'w_scales_of_rows' });
+      }
       const t = tile(m, n, k, capabilities);
       const groups = batch * Math.ceil(m / (t.WORKGROUP_M * t.TILE_M)) * Math.ceil(n / (4 * t.WORKGROUP_N * t.TILE_N));
       return [tiles({ a: a!, w: w!, y }, { params, groups, aligned, changes: { ...changes, ...t } })];
@@ -88,8 +92,8 @@ const widest = (a: Tensor, b: Tensor): DType => {
 };
 
 /**
- * a [..., M, K] times b [..., K, N]: [..., M, N], batches broadcast, one dimension as in torch.matmul. Sums in f32; the
- * result has the wider type of both (f32 for integers), or `dtype`.
+ * a [..., M, K] times b [..., K, N]: [..., M, N], batches broadcast, one dimension as in torch.matmul. Sums in f32; what is
+ * quantised is dequantised as it is read, with the bits of the product with its values. The result has the wider type of both (f32 for integers), or `dtype`.
  */
 export function matmul(a: Tensor, b: Tensor, dtype?: DType): Tensor {
   checkTensors('matmul', { a, b });
@@ -107,7 +111,7 @@ export function matmul(a: Tensor, b: Tensor, dtype?: DType): Tensor {
   const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
   const result = dtype ?? widest(a, b);
   if (k === 0) return full([...batch, m, n], 0, result);
-  const float = (t: Tensor) => (t.dtype === 'f16' ? t : t.to('f32'));
+  const float = (t: Tensor) => (isFloat(plain(t.dtype)) ? t : t.to('f32'));
   let x = float(a).expand([...batch, m, k]);
   let w = float(b).expand([...batch, k, n]);
   const last = batch.length - 1;
