@@ -8,7 +8,7 @@ export type Layer = (x: Tensor) => Tensor;
 
 /** x W^T + b, W [out, in] as in torch.nn.Linear. */
 export function linear(w: Weights, inFeatures: number, outFeatures: number, { bias = true } = {}): Layer {
-  const weight = w.get('weight', [outFeatures, inFeatures]);
+  const weight = w.matrix('weight', [outFeatures, inFeatures]);
   const b = bias ? w.get('bias', [outFeatures]) : undefined;
   return (x) => {
     const y = x.matmul(weight.transpose(0, 1));
@@ -29,7 +29,7 @@ export function rmsNorm(w: Weights, size: number, eps: number): Layer {
 
 /** Rows of a table [size, dim] by id. */
 export function embedding(w: Weights, size: number, dim: number): Layer {
-  const weight = w.get('weight', [size, dim]);
+  const weight = w.matrix('weight', [size, dim]);
   return (ids) => lookUp(ids, weight);
 }
 

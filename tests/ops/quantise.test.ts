@@ -102,14 +102,30 @@ it('is frozen', () => {
 describe.each(['q8', 'q4'] as const)('products with %s', (dtype) => {
   /** x and w by their shapes; w is stored as [n, k], or as [k, n]. */
   const SHAPES = [
-    ...[[1, 32, 4], [1, 160, 37], [3, 64, 20], [5, 256, 64], [17, 288, 33], [40, 96, 70], [1, 384, 130]], // whole blocks
-    ...[[1, 52, 8], [4, 52, 32], [9, 33, 12], [2, 7, 5], [1, 131, 3]], // blocks that cross rows
+    ...[
+      [1, 32, 4],
+      [1, 160, 37],
+      [3, 64, 20],
+      [5, 256, 64],
+      [17, 288, 33],
+      [40, 96, 70],
+      [1, 384, 130],
+    ], // whole blocks
+    ...[
+      [1, 52, 8],
+      [4, 52, 32],
+      [9, 33, 12],
+      [2, 7, 5],
+      [1, 131, 3],
+    ], // blocks that cross rows
   ] as [number, number, number][];
   const fill = (n: number) => numbers(n, normal);
 
   it.each(SHAPES)('[%i, %i] x [.., %i] have the bits of the product with the values', async (m, k, n) => {
     const x = tensor(fill(m * k), [m, k]);
-    const w = await tensor(fill(n * k), [n, k]).to(dtype).realize();
+    const w = await tensor(fill(n * k), [n, k])
+      .to(dtype)
+      .realize();
     const v = await w.to('f32').realize();
     expect(await x.matmul(w.transpose(0, 1)).data()).toEqual(await x.matmul(v.transpose(0, 1)).data());
     const dy = tensor(fill(m * n), [m, n]); // dx = dy w
@@ -118,7 +134,9 @@ describe.each(['q8', 'q4'] as const)('products with %s', (dtype) => {
   it('agree row by row with all rows at once, with an epilogue and in f16', async () => {
     const [m, k, n] = [11, 128, 24];
     const x = tensor(fill(m * k), [m, k]);
-    const w = tensor(fill(n * k), [n, k]).to(dtype).transpose(0, 1);
+    const w = tensor(fill(n * k), [n, k])
+      .to(dtype)
+      .transpose(0, 1);
     const all = (await x.matmul(w).data()) as Float32Array;
     for (const row of [0, 7]) {
       expect(await x.narrow(0, row, 1).matmul(w).data()).toEqual(all.slice(row * n, row * n + n));
@@ -133,7 +151,13 @@ describe.each(['q8', 'q4'] as const)('products with %s', (dtype) => {
     const raw = fill(n * k);
     const w = tensor(raw, [n, k]).to(dtype);
     const r = fill(m * n);
-    const [dx] = grad(x.matmul(w.transpose(0, 1)).mul(tensor(r, [m, n])).sum(), [x]);
+    const [dx] = grad(
+      x
+        .matmul(w.transpose(0, 1))
+        .mul(tensor(r, [m, n]))
+        .sum(),
+      [x],
+    );
     const { values } = quantised(raw, dtype);
     const want = numbers(m * k, (i) => {
       const [row, col] = [Math.floor(i / k), i % k];
