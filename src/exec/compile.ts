@@ -13,8 +13,15 @@ export type Argument = Tensor | number;
 type Recorded<A extends readonly Argument[]> = { [K in keyof A]: Tensor };
 type Result = Tensor | readonly Tensor[] | Readonly<Record<string, Tensor>>;
 
+let epoch = 0;
+/** What recorded functions take from outside has changed in kind: each is recorded again before its next run. */
+export const rerecord = (): void => {
+  epoch++;
+};
+
 type Recording = {
   graph: Graph;
+  epoch: number;
   /** For each leaf and scalar of the graph the argument it is, or the captured tensor itself. */
   leaves: (number | Tensor)[];
   scalars: (number | Tensor)[];
@@ -38,7 +45,8 @@ export function compile<A extends readonly Argument[], R extends Result>(
     }
     const signature = args.map((a) => (a instanceof Tensor ? `${a.dtype}${show(a.shape)}` : 'number')).join();
     let made = recordings.get(signature);
-    if (!made || (await made).graph.leaves.some(isLost)) {
+    const known = await made;
+    if (!made || known?.epoch !== epoch || known.graph.leaves.some(isLost)) {
       made = record(fn as (...args: Tensor[]) => R, args);
       recordings.set(signature, made);
       made.catch(() => recordings.delete(signature));
@@ -61,6 +69,7 @@ export function compile<A extends readonly Argument[], R extends Result>(
 }
 
 async function record(fn: (...args: Tensor[]) => Result, args: readonly Argument[]): Promise<Recording> {
+  const began = epoch;
   const stand = args.map((a) =>
     a instanceof Tensor
       ? new Tensor({ shape: a.shape, dtype: a.dtype })
@@ -80,6 +89,7 @@ async function record(fn: (...args: Tensor[]) => Result, args: readonly Argument
   const argument = (t: Tensor) => (stand.includes(t) ? stand.indexOf(t) : t);
   return {
     graph,
+    epoch: began,
     leaves: graph.leaves.map(argument),
     scalars: graph.scalars.map(argument),
     build: (of) => build((t) => of(made.get(t)!)),

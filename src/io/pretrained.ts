@@ -2,6 +2,7 @@
 import { defaultDevice, restorerOf } from '../exec/run.ts';
 import { Device } from '../gpu/device.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { WithAdapters } from './adapters.ts';
 import { type CheckpointOptions, openCheckpoint } from './checkpoint.ts';
 import { UserError } from './error.ts';
 import { viewCheckpoint } from './layouts/index.ts';
@@ -21,19 +22,20 @@ export type FromPretrained = LoadOptions &
 // biome-ignore lint/suspicious/noExplicitAny: a config is what its checkpoint says; each model states its own type
 export type Config = Record<string, any>;
 
-export type Pretrained<M> = M & {
-  /** The class that it was loaded as, such as CLIPModel. */
-  name: string;
-  config: Config;
-  /** Where the weights are: after a loss the device that took its place. */
-  readonly device: Device;
-  /** Tensors of the checkpoint that the model has no use for. */
-  unused: string[];
-  /** The weights by the names that transformers has for them. */
-  named_parameters(): ReadonlyMap<string, Tensor>;
-  dispose(): void;
-  [Symbol.dispose](): void;
-};
+export type Pretrained<M> = M &
+  WithAdapters & {
+    /** The class that it was loaded as, such as CLIPModel. */
+    name: string;
+    config: Config;
+    /** Where the weights are: after a loss the device that took its place. */
+    readonly device: Device;
+    /** Tensors of the checkpoint that the model has no use for. */
+    unused: string[];
+    /** The weights by the names that transformers has for them. */
+    named_parameters(): ReadonlyMap<string, Tensor>;
+    dispose(): void;
+    [Symbol.dispose](): void;
+  };
 
 /** `CLIPModel = pretrained('CLIPModel', clip)`; `await CLIPModel.from_pretrained(folder or id)` is the model with its weights. */
 export function pretrained<M extends object>(name: string, build: (w: Weights, config: Config) => M) {
@@ -103,8 +105,10 @@ async function load<M extends object>(
     const named_parameters = () => weights.requests.wanted;
     const dispose = () => {
       for (const t of weights.requests.wanted.values()) t.dispose();
+      weights.adapters.dispose();
     };
-    const more = { name, config, unused, named_parameters, dispose, [Symbol.dispose]: dispose };
+    const adapters = weights.adapters.methods(name, () => device, restore);
+    const more = { name, config, unused, ...adapters, named_parameters, dispose, [Symbol.dispose]: dispose };
     return Object.defineProperty(Object.assign(model, more), 'device', { get: () => device }) as Pretrained<M>;
   } finally {
     await checkpoint.close();

@@ -2,6 +2,7 @@
 import type { Shape } from '../tensor/shape.ts';
 import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
+import { Adapters } from './adapters.ts';
 import { UserError } from './error.ts';
 import type { TensorView } from './layouts/index.ts';
 import { typeOf, type WeightTypes } from './weight-type.ts';
@@ -23,6 +24,8 @@ export class Weights {
   readonly #path: string;
   readonly #dtype: WeightTypes;
   readonly requests: Requests;
+  /** LoRA beside the weights: of the whole model. */
+  readonly adapters: Adapters;
 
   /** Without `views` there is no checkpoint: every tensor that is named has its shape and no values. */
   constructor(
@@ -30,16 +33,18 @@ export class Weights {
     dtype: WeightTypes = 'f32',
     path = '',
     requests: Requests = { wanted: new Map(), matrices: new Set(), missing: [], misshaped: [] },
+    adapters = new Adapters(),
   ) {
     this.#views = views;
     this.#dtype = dtype;
     this.#path = path;
     this.requests = requests;
+    this.adapters = adapters;
   }
 
   /** The weights below a path: `w.at('layers.0').get('weight', ...)` is `layers.0.weight`. */
   at(path: string | number): Weights {
-    return new Weights(this.#views, this.#dtype, this.#full(String(path)), this.requests);
+    return new Weights(this.#views, this.#dtype, this.#full(String(path)), this.requests, this.adapters);
   }
 
   /** A tensor that must be there with this shape. All that is wrong is reported together once the model is built. */
@@ -55,6 +60,11 @@ export class Weights {
   /** The same, or undefined where the checkpoint has none. */
   maybe(name: string, shape: Shape): Tensor | undefined {
     return this.#views?.has(this.#full(name)) ? this.get(name, shape) : undefined;
+  }
+
+  /** What adapters add to the products with a matrix that `linear` named, at any time. */
+  adapted(weight: Tensor) {
+    return this.adapters.of(this.#path, weight);
   }
 
   #get(name: string, shape: Shape, matrix: boolean): Tensor {
