@@ -1,5 +1,6 @@
 // Matrix products. Every kernel here sums in the same order (docs/summation.md), so which one runs is a choice of speed.
 import matmulShader from '../../shaders/matmul.wgsl';
+import matvecShader from '../../shaders/matvec.wgsl';
 import { kernel } from '../exec/kernel.ts';
 import type { Capabilities } from '../gpu/device.ts';
 import { checkTensors } from '../tensor/check.ts';
@@ -10,6 +11,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { full } from './create.ts';
 
 const tiles = kernel(matmulShader);
+const matvec = kernel(matvecShader);
 
 /** A batch dimension with the strides of both operands. */
 type Batch = { size: number; a: number; w: number };
@@ -76,6 +78,15 @@ const product = op(
       if ((w_k === 1 || w_n === 1) && quads(params.w_offset, params.w_outer, params.w_inner, across)) aligned.push('w');
       const blocks = (...strides: number[]) => strides.every((s) => s % 32 === 0);
       if (isQuantised(w!.dtype) && w_k === 1 && blocks(k, params.w_offset, params.w_outer, params.w_inner, w_n)) {
+        const { software, subgroupSize: LANES } = capabilities;
+        if (m === 1 && batch === 1 && software && (LANES === 4 || LANES === 8) && aligned.includes('a')) {
+          const { a_offset, w_offset } = params;
+          const own = { LANES, N_TAIL: changes.N_TAIL!, add_block: `add_${w!.dtype}` };
+          const groups = Math.ceil(n / (4 * LANES));
+          return [
+            matvec({ a: a!, w: w!, y }, { params: { n, k, a_offset, w_offset, w_n }, groups, aligned, changes: own }),
+          ];
+        }
         Object.assign(changes, { BLOCK: 32, w_block: 'w_block_scaled', w_scales: 'w_scales_of_rows' });
       }
       const t = tile(m, n, k, capabilities);
