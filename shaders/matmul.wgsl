@@ -9,13 +9,14 @@
 enable subgroups;
 
 alias A = f32;                 // storage of a: f32, or packed f16
-alias W = f32;                 // storage of w
+alias W = f32;                 // storage of w: also q8 or q4, dequantised as it is read
 alias Y = f32;                 // storage of y
 const WORKGROUP_M: u32 = 1u;   // threads along rows
 const WORKGROUP_N: u32 = 8u;   // threads along columns
 const TILE_M: u32 = 16u;       // rows of a thread: 1, 2, 4, 8 or 16
 const TILE_N: u32 = 1u;        // quads of columns of a thread: 1, 2 or 4
 const SEGMENT: u32 = 128u;     // terms of one partial sum: part of the result, not a choice of speed
+const BLOCK: u32 = 128u;       // terms whose weights share a scale: 32, where it is read once for them
 const K_TAIL: bool = true;     // k % 4 may not be 0
 const N_TAIL: bool = true;     // n % 4 may not be 0
 
@@ -36,6 +37,8 @@ fn a_at(i: u32) -> f32 { return a[i]; }
 fn a_quad(i: u32) -> vec4f { return vec4f(a[i], a[i + 1u], a[i + 2u], a[i + 3u]); }
 fn w_at(i: u32) -> f32 { return w[i]; }
 fn w_quad(i: u32) -> vec4f { return vec4f(w[i], w[i + 1u], w[i + 2u], w[i + 3u]); }
+fn w_scale(i: u32) -> vec2f { return vec2f(); }
+fn w_scaled(i: u32, s: vec2f) -> vec4f { return w_quad(i); }
 fn y_set(i: u32, v: f32) { y[i] = v; }
 fn y_put(i: u32, v: vec4f) { for (var j = 0u; j < 4u; j++) { y[i + j] = v[j]; } }
 
@@ -47,14 +50,26 @@ fn a_four_strided(i: u32) -> vec4f {
   return vec4f(a_at(i), a_at(i + p.a_k), a_at(i + 2u * p.a_k), a_at(i + 3u * p.a_k));
 }
 
+// What four rows of quantised w share over BLOCK terms; nothing where each quad reads its own.
+alias Scales = array<vec2f, 4>;
+fn w_scales(i: u32) -> Scales { return Scales(); }
+fn w_scales_of_rows(i: u32) -> Scales {
+  return Scales(w_scale(i), w_scale(i + p.w_n), w_scale(i + 2u * p.w_n), w_scale(i + 3u * p.w_n));
+}
+
 // w[k..k+3, n..n+3], a column of the matrix for each k: for w_k = 1 (torch's [out, in]), for w_n = 1, for any strides.
-fn w_block(i: u32) -> mat4x4f {
+fn w_block(i: u32, s: Scales) -> mat4x4f {
   return transpose(mat4x4f(w_quad(i), w_quad(i + p.w_n), w_quad(i + 2u * p.w_n), w_quad(i + 3u * p.w_n)));
 }
-fn w_block_kn(i: u32) -> mat4x4f {
+fn w_block_scaled(i: u32, s: Scales) -> mat4x4f {
+  return transpose(mat4x4f(
+    w_scaled(i, s[0]), w_scaled(i + p.w_n, s[1]), w_scaled(i + 2u * p.w_n, s[2]), w_scaled(i + 3u * p.w_n, s[3]),
+  ));
+}
+fn w_block_kn(i: u32, s: Scales) -> mat4x4f {
   return mat4x4f(w_quad(i), w_quad(i + p.w_k), w_quad(i + 2u * p.w_k), w_quad(i + 3u * p.w_k));
 }
-fn w_block_strided(i: u32) -> mat4x4f {
+fn w_block_strided(i: u32, s: Scales) -> mat4x4f {
   return mat4x4f(w_four(i), w_four(i + p.w_k), w_four(i + 2u * p.w_k), w_four(i + 3u * p.w_k));
 }
 fn w_four(i: u32) -> vec4f {
@@ -68,6 +83,7 @@ const Q3: u32 = min(3u, TILE_N - 1u);
 alias Row = array<vec4f, TILE_N>;      // a thread's quads of one row
 alias Tile = array<Row, 16>;           // its rows, TILE_M of them in use
 alias Block = array<mat4x4f, TILE_N>;  // w[k..k+3] of its quads
+alias Shared = array<Scales, TILE_N>;  // what they share over BLOCK terms
 
 fn masked(v: vec4f, k: u32) -> vec4f { return select(vec4f(0.0), v, vec4u(k, k + 1u, k + 2u, k + 3u) < vec4u(p.k)); }
 
@@ -78,21 +94,30 @@ fn load_a(i: u32, k: u32) -> vec4f {
 }
 
 // Terms past the end are 0 * 0: garbage there may be NaN.
-fn load_quad(i: u32, k: u32) -> mat4x4f {
-  let v = w_block(i + k * p.w_k);
+fn load_quad(i: u32, k: u32, s: Scales) -> mat4x4f {
+  let v = w_block(i + k * p.w_k, s);
   if (!K_TAIL) { return v; }
   let z = vec4f(0.0);
   let more = vec3u(k + 1u, k + 2u, k + 3u) < vec3u(p.k);
   return mat4x4f(v[0], select(z, v[1], more.x), select(z, v[2], more.y), select(z, v[3], more.z));
 }
 
-fn load_w(i: u32, k: u32) -> Block {
+fn load_w(i: u32, k: u32, s: Shared) -> Block {
   var v: Block;
   let step = 4u * WORKGROUP_N * p.w_n;
-  v[0] = load_quad(i, k);
-  if (TILE_N > 1u) { v[Q1] = load_quad(i + step, k); }
-  if (TILE_N > 2u) { v[Q2] = load_quad(i + 2u * step, k); v[Q3] = load_quad(i + 3u * step, k); }
+  v[0] = load_quad(i, k, s[0]);
+  if (TILE_N > 1u) { v[Q1] = load_quad(i + step, k, s[Q1]); }
+  if (TILE_N > 2u) { v[Q2] = load_quad(i + 2u * step, k, s[Q2]); v[Q3] = load_quad(i + 3u * step, k, s[Q3]); }
   return v;
+}
+
+fn load_scales(i: u32) -> Shared {
+  var s: Shared;
+  let step = 4u * WORKGROUP_N * p.w_n;
+  s[0] = w_scales(i);
+  if (TILE_N > 1u) { s[Q1] = w_scales(i + step); }
+  if (TILE_N > 2u) { s[Q2] = w_scales(i + 2u * step); s[Q3] = w_scales(i + 3u * step); }
+  return s;
 }
 
 // Four terms of the sum of one quad, in ascending k.
@@ -234,6 +259,16 @@ fn finish(total: ptr<function, Tile>, at: Place, once: u32) {
   }
 }
 
+// The terms of one segment.
+fn segment(c: ptr<function, Tile>, at: Place, lane: u32, start: u32, end: u32) {
+  for (var part = start; part < end; part += BLOCK) {
+    let s = load_scales(at.w + part);
+    for (var k = part; k < min(part + BLOCK, end); k += 4u) {
+      add_tile_terms(c, load_rows(at.a, at.row, lane, k), at.a, k, load_w(at.w, k, s));
+    }
+  }
+}
+
 @compute @workgroup_size(WORKGROUP_N, WORKGROUP_M)
 fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_id) lid: vec3u,
@@ -245,9 +280,7 @@ fn main(
   for (var start = 0u; start < p.k; start += SEGMENT) {
     let end = min(start + SEGMENT, p.k);
     var c = Tile(); // a bare `var c: Tile` keeps its value from pass to pass in Dawn
-    for (var k = start; k < end; k += 4u) {
-      add_tile_terms(&c, load_rows(at.a, at.row, lid.x, k), at.a, k, load_w(at.w, k));
-    }
+    segment(&c, at, lid.x, start, end);
     add_tiles(&total, &c);
   }
   finish(&total, at, num.z);
@@ -282,7 +315,8 @@ fn main_shared(
         let n = select(i % WORKGROUP_N, i / DEPTH, deep);
         let at = k + 4u * q;
         var four = mat4x4f();
-        if (at < p.k) { four = load_quad(first.w + 4u * n * p.w_n, at); }
+        let column = first.w + 4u * n * p.w_n;
+        if (at < p.k) { four = load_quad(column, at, w_scales(column + at)); }
         for (var j = 0u; j < 4u; j++) { w_board[(4u * q + j) * WORKGROUP_N + n] = four[j]; }
       }
       workgroupBarrier();
@@ -313,9 +347,7 @@ fn main_split(
   for (var start = 0u; start < p.k; start += SPLIT * SEGMENT) {
     var c = Tile();
     let own = start + lid.y * SEGMENT;
-    for (var k = own; k < min(own + SEGMENT, p.k); k += 4u) {
-      add_tile_terms(&c, Rows(), at.a, k, load_w(at.w, k));
-    }
+    segment(&c, at, lid.x, own, min(own + SEGMENT, p.k));
     for (var r = 0u; r < TILE_M; r++) { c_board[(lid.y * WORKGROUP_N + lid.x) * TILE_M + r] = c[r][0]; }
     workgroupBarrier();
     if (lid.y == 0u) {

@@ -1,7 +1,7 @@
 // What ops are tested on: pseudo-random values, the same in every run and runtime; the ways in which they may lie in memory;
 // and how near to float64 a result must come.
 import { type Tensor, tensor } from '../src/index.ts';
-import type { DType } from '../src/tensor/dtype.ts';
+import type { Plain } from '../src/tensor/dtype.ts';
 import { at, casts, expand, type Nd, nd, permute, type Shape } from './reference.ts';
 
 /** Turns a number in [0, 1) into an element. */
@@ -19,7 +19,7 @@ export const below =
   (n: number): Fill =>
   (u) =>
     Math.floor(u * n);
-const FILLS: Record<DType, Fill> = {
+const FILLS: Record<Plain, Fill> = {
   f32: nonzero,
   f16: nonzero,
   i32: (u) => (u < 0.5 ? -40 + below(80)(u) : 1 + below(80)(u - 0.5)),
@@ -39,31 +39,31 @@ export function random(seed: number): () => number {
 }
 
 /** Values of a type: rounded as they are when they are stored. */
-export function randomNd(shape: Shape, seed: number, dtype: DType = 'f32', fill: Fill = FILLS[dtype]): Nd {
+export function randomNd(shape: Shape, seed: number, dtype: Plain = 'f32', fill: Fill = FILLS[dtype]): Nd {
   const next = random(seed);
   return casts[dtype](nd(shape, () => fill(next())));
 }
 
-export const upload = (x: Nd, dtype: DType = 'f32'): Tensor =>
+export const upload = (x: Nd, dtype: Plain = 'f32'): Tensor =>
   dtype === 'f32' || dtype === 'f16'
     ? tensor(Float32Array.from(x.data), x.shape).to(dtype)
     : tensor([...x.data], x.shape, { dtype });
 
 /** An input of this shape, or one with a type or values of its own. */
-export type Input = Shape | { shape: Shape; dtype?: DType; fill?: Fill };
+export type Input = Shape | { shape: Shape; dtype?: Plain; fill?: Fill };
 export const readInput = (input: Input) => ('shape' in input ? input : { shape: input }) as Exclude<Input, Shape>;
 
 /** A tensor and its values, stored in some way. What lies around a view's elements must never count, not even times 0. */
 type Stored = { value: Nd; x: Tensor };
-const plain = (value: Nd, dtype: DType): Stored => ({ value, x: upload(value, dtype) });
+const plain = (value: Nd, dtype: Plain): Stored => ({ value, x: upload(value, dtype) });
 export const LAYOUTS = {
   plain,
-  permuted(value: Nd, dtype: DType): Stored {
+  permuted(value: Nd, dtype: Plain): Stored {
     const order = value.shape.map((_, d) => d).reverse();
     return { value, x: upload(permute(value, order), dtype).permute(order) };
   },
   /** Every second of the first dimension, and the last from an odd place on. */
-  sliced(value: Nd, dtype: DType): Stored {
+  sliced(value: Nd, dtype: Plain): Stored {
     const [first = 1, ...rest] = value.shape;
     const last = rest.at(-1);
     if (last === undefined) return plain(value, dtype);
@@ -78,7 +78,7 @@ export const LAYOUTS = {
     return { value, x };
   },
   /** One row, shown again and again. */
-  expanded(value: Nd, dtype: DType): Stored {
+  expanded(value: Nd, dtype: Plain): Stored {
     if (!(value.shape[0]! > 1)) return plain(value, dtype);
     const row = nd([1, ...value.shape.slice(1)], (i) => at(value, i));
     return { value: expand(row, value.shape), x: upload(row, dtype).expand(value.shape) };
@@ -99,7 +99,7 @@ const F16_TINY = 2 ** -24; // the smallest subnormal
 export const largest = (x: Nd): number => x.data.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
 
 /** How far a result of this type may be from each wanted value. */
-export function boundOf(want: Nd, dtype: DType, { each = 0, all = 0, abs = 0, halves = 0 }: Tolerance): Fill {
+export function boundOf(want: Nd, dtype: Plain, { each = 0, all = 0, abs = 0, halves = 0 }: Tolerance): Fill {
   const isHalf = dtype === 'f16';
   const scale = largest(want);
   const floor = all * scale + abs + (isHalf ? F16_TINY + halves * F16_ULP * scale : 0);

@@ -5,8 +5,9 @@ import { setDevice } from '../exec/run.ts';
 import { formatTrace, setTrace } from '../exec/trace.ts';
 import type { Device } from '../gpu/device.ts';
 import { UserError } from '../io/error.ts';
+import { WEIGHT_TYPES, type WeightType } from '../io/weight-type.ts';
 
-export type DeviceOptions = { adapter: string; dtype: 'f32' | 'f16'; json?: boolean; trace?: boolean };
+export type DeviceOptions = { adapter: string; dtype: WeightType; json?: boolean; trace?: boolean };
 
 export const adapterOption = (): Option =>
   new Option('--adapter <name>', "gpu, software, or part of an adapter's name").default('auto').env('TESSERA_ADAPTER');
@@ -15,7 +16,7 @@ export const adapterOption = (): Option =>
 export function withDevice(command: Command): Command {
   return command
     .addOption(adapterOption())
-    .addOption(new Option('--dtype <type>', 'how weights are kept').choices(['f32', 'f16']).default('f32'))
+    .addOption(new Option('--dtype <type>', 'how weights are kept').choices(WEIGHT_TYPES).default('f32'))
     .option('--json', 'print one JSON document and nothing else')
     .option('--trace', 'print every kernel that runs, on stderr (also with TESSERA_TRACE=1)');
 }

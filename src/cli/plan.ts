@@ -1,6 +1,7 @@
 // tessera plan: what a model takes of a device, from its config.json alone.
 import process from 'node:process';
 import type { Command } from 'commander';
+import { WEIGHT_TYPES } from '../io/weight-type.ts';
 import { type MemoryPlan, plan } from '../tasks/plan.ts';
 import { shipped } from '../tasks/shipped.ts';
 import { count, type HubOptions, hubOf, withHub } from './options.ts';
@@ -47,14 +48,14 @@ async function planCommand({ model, batchSize, depth, json, ...options }: Option
 
 function printPlan({ model_type, inputs, weights, activations, total_bytes }: MemoryPlan): void {
   const terminal = terminalOf(process.stdout, process.env);
-  const bytes = ({ f32, f16 }: MemoryPlan['total_bytes']) => [size(f32), size(f16)];
+  const bytes = (of: MemoryPlan['total_bytes']) => WEIGHT_TYPES.map((dtype) => size(of[dtype]));
   const parameters = (n: number) => n.toLocaleString('en');
   const one = size(activations.bytes);
   const [head, ...rows] = table([
-    [model_type, 'parameters', 'f32', 'f16'],
+    [model_type, 'parameters', ...WEIGHT_TYPES],
     ...weights.modules.map((of) => [of.name, parameters(of.parameters), ...bytes(of.bytes)]),
     ['weights', parameters(weights.parameters), ...bytes(weights.bytes)],
-    ['activations', '', one, one],
+    ['activations', '', ...WEIGHT_TYPES.map(() => one)],
     ['total', '', ...bytes(total_bytes)],
   ]);
   print(paint(terminal, 'bold', head!));
@@ -63,6 +64,6 @@ function printPlan({ model_type, inputs, weights, activations, total_bytes }: Me
   for (const row of rows.slice(-3)) print(row);
   const shapes = Object.entries(inputs).map(([name, shape]) => `${name} [${shape.join(', ')}]`);
   const work = `${Number((activations.flops / 1e9).toPrecision(3))} GFLOP in ${activations.dispatches} kernels`;
-  print(`\nOne pass of ${shapes.join(' and ')}: ${work}. Activations are f32 either way.`);
+  print(`\nOne pass of ${shapes.join(' and ')}: ${work}. Activations are f32 in any.`);
   print(LEFT_OUT);
 }

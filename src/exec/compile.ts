@@ -16,8 +16,15 @@ export type Argument = Tensor | number;
 type Recorded<A extends readonly Argument[]> = { [K in keyof A]: Tensor };
 type Result = Tensor | readonly Tensor[] | Readonly<Record<string, Tensor>>;
 
+let epoch = 0;
+/** What recorded functions take from outside has changed in kind: each is recorded again before its next run. */
+export const rerecord = (): void => {
+  epoch++;
+};
+
 type Recording = {
   graph: Graph;
+  epoch: number;
   /** For each leaf and scalar of the graph the argument it is, or the captured tensor itself. */
   leaves: (number | Tensor)[];
   scalars: (number | Tensor)[];
@@ -43,7 +50,8 @@ export function compile<A extends readonly Argument[], R extends Result>(
     }
     const signature = args.map((a) => (a instanceof Tensor ? `${a.dtype}${show(a.shape)}` : 'number')).join();
     let made = recordings.get(signature);
-    if (made && (await made).graph.leaves.some(isLost)) made = undefined;
+    const known = await made;
+    if (known?.epoch !== epoch || known.graph.leaves.some(isLost)) made = undefined;
     made ??= record(fn as (...args: Tensor[]) => R, args);
     recordings.delete(signature);
     recordings.set(signature, made); // most recently used last
@@ -69,6 +77,7 @@ export function compile<A extends readonly Argument[], R extends Result>(
 }
 
 async function record(fn: (...args: Tensor[]) => Result, args: readonly Argument[]): Promise<Recording> {
+  const began = epoch;
   const stand = args.map((a) =>
     a instanceof Tensor
       ? new Tensor({ shape: a.shape, dtype: a.dtype })
@@ -88,6 +97,7 @@ async function record(fn: (...args: Tensor[]) => Result, args: readonly Argument
   const argument = (t: Tensor) => (stand.includes(t) ? stand.indexOf(t) : t);
   return {
     graph,
+    epoch: began,
     leaves: graph.leaves.map(argument),
     scalars: graph.scalars.map(argument),
     build: (of) => build((t) => of(made.get(t)!)),

@@ -15,7 +15,7 @@ export type Chain = {
   params: Record<string, Param>;
 };
 
-const REGISTER: Record<DType, string> = { f32: 'V', f16: 'V', bool: 'V', i32: 'VI', u32: 'VU' };
+const REGISTER: Record<DType, string> = { f32: 'V', f16: 'V', bool: 'V', i32: 'VI', u32: 'VU', q8: 'V', q4: 'V' };
 /** The form of a family's function for a type: abs_ is abs_i32 of integers. */
 const formOf = (fn: string, dtype: DType) =>
   dtype === 'i32' || dtype === 'u32' ? `${fn.replace(/_$/, '')}_${dtype}` : fn;

@@ -25,6 +25,8 @@ const LOOSE: Record<DType, Form> = {
   i32: { alias: 'i32', accessors: 'i32' },
   u32: { alias: 'u32', accessors: 'u32' },
   bool: { alias: 'u32', accessors: 'bool' },
+  q8: { alias: 'vec4u', accessors: 'q8' },
+  q4: { alias: 'vec4u', accessors: 'q4' },
 };
 const QUADS: Record<DType, Form> = {
   f32: { alias: 'vec4f', accessors: 'f32x4' },
@@ -32,17 +34,19 @@ const QUADS: Record<DType, Form> = {
   i32: { alias: 'vec4i', accessors: 'i32x4' },
   u32: { alias: 'vec4u', accessors: 'u32x4' },
   bool: { alias: 'vec4u', accessors: 'boolx4' },
+  q8: { alias: 'vec4u', accessors: 'q8x4' },
+  q4: { alias: 'vec4u', accessors: 'q4x4' },
 };
 
 /** How a tensor of this type is stored when every quad that a kernel touches is aligned, and when it is not. */
 export const storageForm = (dtype: DType, aligned: boolean): Form => (aligned ? QUADS : LOOSE)[dtype];
 
-/** The changes that make binding `x` (alias `X`, accessors `x_at`, `x_quad`, `x_set`, `x_put`, `x_some`) hold a given form. */
+/** The changes that make binding `x` (alias `X`, accessors `x_at`, `x_quad`, `x_set`, `x_put`, `x_some`, `x_scale`, `x_scaled`) hold a given form. */
 export function storedAs(shader: ShaderSource, name: string, dtype: DType, aligned: boolean): Specialisation {
   if (!shader.declarations[name.toUpperCase()]) return {}; // moves bits, of whatever type
   const form = storageForm(dtype, aligned);
   const changes: Specialisation = { [name.toUpperCase()]: form.alias };
-  for (const kind of ['at', 'quad', 'set', 'put', 'some']) {
+  for (const kind of ['at', 'quad', 'set', 'put', 'some', 'scale', 'scaled']) {
     const from = `${form.accessors}_${kind}`;
     const own = dtype === 'f32' && !aligned; // as the file has it
     if (!own && shader.declarations[`${name}_${kind}`] && library[from])

@@ -2,7 +2,7 @@
 import { Device, type DeviceChoice, DeviceLost } from '../gpu/device.ts';
 import type { Buffer } from '../gpu/pool.ts';
 import { checkOptions, checkTensorList, describe } from '../tensor/check.ts';
-import { byteLength, type TypedArray } from '../tensor/dtype.ts';
+import { byteLength, isQuantised, type TypedArray } from '../tensor/dtype.ts';
 import { isContiguous } from '../tensor/shape.ts';
 import { attachRuntime, type Storage, type Tensor } from '../tensor/tensor.ts';
 import { trace } from './graph.ts';
@@ -255,8 +255,8 @@ async function attempt(
 async function read(t: Tensor): Promise<TypedArray> {
   if (t.size === 0) return hostArray(t.dtype, new ArrayBuffer(0), 0);
   using _ = keepValues(t.base);
-  if (t.base.scalar !== null || !isContiguous(t.shape, t.layout)) {
-    const copy = t.contiguous();
+  if (t.base.scalar !== null || !isContiguous(t.shape, t.layout) || isQuantised(t.dtype)) {
+    const copy = isQuantised(t.dtype) ? t.to('f32').contiguous() : t.contiguous();
     try {
       return await read(copy);
     } finally {

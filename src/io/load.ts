@@ -6,6 +6,7 @@ import { megabytes, OutOfMemory, sizeClass } from '../gpu/pool.ts';
 import { FLOAT_FORMATS, type FloatFormat, from_bits } from '../ops/bits.ts';
 import { tensor } from '../ops/create.ts';
 import { arange } from '../ops/elementwise-family.ts';
+import { byteLength, isQuantised } from '../tensor/dtype.ts';
 import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { Checkpoint, CheckpointTensor } from './checkpoint.ts';
@@ -14,6 +15,7 @@ import { isObject } from './json.ts';
 import type { LayoutView, TensorView } from './layouts/index.ts';
 import { bytesPer, count } from './safetensors.ts';
 import { find, keyOf, offer, reserve } from './shared.ts';
+import type { WeightType } from './weight-type.ts';
 import type { Requests } from './weights.ts';
 
 /**
@@ -67,7 +69,7 @@ export function checkFit(
  */
 export async function loadAll(
   checkpoint: Checkpoint,
-  { wanted }: Requests,
+  { wanted, matrices }: Requests,
   views: ReadonlyMap<string, TensorView>,
   device: Device,
   { progress_callback, signal, restore }: LoadOptions & { restore: () => Promise<void> },
@@ -102,7 +104,7 @@ export async function loadAll(
       made.set(t, shared);
     }
     const fresh = [...wanted.values()].filter((t) => !made.has(t));
-    await withRoom(device, async () => checkRoom(name, fresh, device));
+    await withRoom(device, async () => checkRoom(name, fresh, matrices, device));
     for (const { t, view, stored } of jobs) {
       const onBytes = (bytes: number) => {
         signal?.throwIfAborted();
@@ -124,7 +126,7 @@ export async function loadAll(
         onBytes(stored.info.end - stored.info.begin);
         continue;
       }
-      made.set(t, await loadView(checkpoint, view, t.dtype as 'f32' | 'f16', { device, room, onBytes }));
+      made.set(t, await loadView(checkpoint, view, t.dtype as WeightType, { device, room, onBytes }));
     }
     await device.pool.proven();
     await device.idle();
@@ -146,20 +148,22 @@ export async function loadAll(
 }
 
 /** Throws before a byte is read where the weights cannot fit. */
-function checkRoom(name: string, wanted: readonly Tensor[], { pool }: Device): void {
-  const bytes = (halves: boolean) =>
-    wanted.reduce((n, t) => n + sizeClass(halves ? Math.ceil(t.size / 2) * 4 : t.nbytes), 0);
+function checkRoom(name: string, wanted: readonly Tensor[], matrices: ReadonlySet<Tensor>, { pool }: Device): void {
+  const size = (t: Tensor, type?: WeightType) =>
+    sizeClass(type && (matrices.has(t) || type === 'f16') ? byteLength(type, t.size) : t.nbytes);
+  const bytes = (type?: WeightType) => wanted.reduce((n, t) => n + size(t, type), 0);
   const left = pool.limit - pool.stats.liveBytes;
-  if (bytes(false) <= left) return;
-  const halves = bytes(true) <= left ? ` In f16 they take ${megabytes(bytes(true))} and would fit: dtype 'f16'.` : '';
+  if (bytes() <= left) return;
+  const fits = (['f16', 'q8', 'q4'] as const).find((type) => bytes(type) <= left);
+  const hint = fits ? ` In ${fits} they take ${megabytes(bytes(fits))} and would fit: dtype '${fits}'.` : '';
   throw new OutOfMemory(
-    `[${name}] the weights take ${megabytes(bytes(false))}, ${megabytes(left)} of max_memory ` +
-      `${megabytes(pool.limit)} are left.${halves} Else dispose other models, or raise max_memory.`,
+    `[${name}] the weights take ${megabytes(bytes())}, ${megabytes(left)} of max_memory ` +
+      `${megabytes(pool.limit)} are left.${hint} Else dispose other models, or raise max_memory.`,
   );
 }
 
 /** One tensor as a layout shows it: rows, scaled where the file says so, transposed. Its storage has the wanted order. */
-async function loadView(checkpoint: Checkpoint, view: TensorView, dtype: 'f32' | 'f16', flow: Flow): Promise<Tensor> {
+async function loadView(checkpoint: Checkpoint, view: TensorView, dtype: WeightType, flow: Flow): Promise<Tensor> {
   const stored = checkpoint.tensors.get(view.tensor)!;
   const { info } = stored;
   const [first, last] = view.rows ?? [0, info.shape[0] ?? 1];
@@ -168,7 +172,8 @@ async function loadView(checkpoint: Checkpoint, view: TensorView, dtype: 'f32' |
   const part = { ...stored, begin: info.begin + first * row, end: info.begin + last * row };
   const scales = info.dtype.startsWith('F8') ? scalesOf(checkpoint, view.tensor, info.shape) : undefined;
   using scale = scales && (await stream(scales.part, scales.grid, 'f32', { ...flow, onBytes: () => {} }));
-  const raw = await stream(part, shape, scales ? 'f32' : dtype, flow);
+  const whole = scales || (view.transpose && isQuantised(dtype)); // before it is rounded
+  const raw = await stream(part, shape, whole ? 'f32' : dtype, flow);
   let kept: Tensor | undefined;
   try {
     let value = raw;
@@ -247,7 +252,7 @@ function spread(
 async function stream(
   { info, source, begin, end }: CheckpointTensor & { begin: number; end: number },
   shape: readonly number[],
-  dtype: 'f32' | 'f16',
+  dtype: WeightType,
   { device, room, onBytes }: Flow,
 ): Promise<Tensor> {
   if (!(info.dtype in FLOAT_FORMATS)) {
@@ -266,11 +271,11 @@ async function stream(
       const bytes = await source.read(at, length);
       const words = new Uint32Array(Math.ceil(bytes.byteLength / 4)); // a file aligns nothing
       new Uint8Array(words.buffer).set(bytes);
-      const offset = ((at - begin) / size) * (dtype === 'f16' ? 2 : 4);
+      const offset = at > begin ? byteLength(dtype, (at - begin) / size) : 0; // whole units: PIECE is many
       if (format.toLowerCase() === dtype) device.write(storage.buffer, offset, words);
       else {
         using raw = tensor(words);
-        using piece = from_bits(raw, [bytes.byteLength / size], format, dtype);
+        using piece = from_bits(raw, [bytes.byteLength / size], format, dtype === 'f16' ? 'f16' : 'f32').to(dtype);
         await run([piece], { device });
         device.copy((piece.storage as DeviceStorage).buffer, storage.buffer, offset, piece.nbytes);
       }

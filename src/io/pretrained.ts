@@ -3,11 +3,13 @@ import { defaultDevice, restorerOf } from '../exec/run.ts';
 import { Device } from '../gpu/device.ts';
 import { checkOptions } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { WithAdapters } from './adapters.ts';
 import { type CheckpointOptions, openCheckpoint } from './checkpoint.ts';
 import { UserError } from './error.ts';
 import { viewCheckpoint } from './layouts/index.ts';
 import { checkFit, type LoadOptions, loadAll } from './load.ts';
 import { lookUp, type ModelSource } from './locate.ts';
+import { checkModules, checkPacking, checkWeightTypes, type WeightTypes } from './weight-type.ts';
 import { Weights } from './weights.ts';
 
 export type FromPretrained = LoadOptions &
@@ -15,32 +17,33 @@ export type FromPretrained = LoadOptions &
     /** The device to load on: a Device, a GPUDevice that exists, or by default the default device. */
     device?: Device | GPUDevice | undefined;
     /** How weights are kept; sums are f32 either way. */
-    dtype?: 'f32' | 'f16' | undefined;
+    dtype?: WeightTypes | undefined;
   };
 
 // biome-ignore lint/suspicious/noExplicitAny: a config is what its checkpoint says; each model states its own type
 export type Config = Record<string, any>;
 
-export type Pretrained<M> = M & {
-  /** The class that it was loaded as, such as CLIPModel. */
-  name: string;
-  config: Config;
-  /** Where the weights are: after a loss the device that took its place. */
-  readonly device: Device;
-  /** Tensors of the checkpoint that the model has no use for. */
-  unused: string[];
-  /** The weights by the names that transformers has for them. */
-  named_parameters(): ReadonlyMap<string, Tensor>;
-  dispose(): void;
-  [Symbol.dispose](): void;
-};
+export type Pretrained<M> = M &
+  WithAdapters & {
+    /** The class that it was loaded as, such as CLIPModel. */
+    name: string;
+    config: Config;
+    /** Where the weights are: after a loss the device that took its place. */
+    readonly device: Device;
+    /** Tensors of the checkpoint that the model has no use for. */
+    unused: string[];
+    /** The weights by the names that transformers has for them. */
+    named_parameters(): ReadonlyMap<string, Tensor>;
+    dispose(): void;
+    [Symbol.dispose](): void;
+  };
 
 /** `CLIPModel = pretrained('CLIPModel', clip)`; `await CLIPModel.from_pretrained(folder or id)` is the model with its weights. */
 export function pretrained<M extends object>(name: string, build: (w: Weights, config: Config) => M) {
   return {
     async from_pretrained(from: ModelSource, options: FromPretrained = {}): Promise<Pretrained<M>> {
       checkOptions(name, options, "{ dtype: 'f16' }");
-      checkDtype(options.dtype);
+      checkWeightTypes(options.dtype);
       const device = options.device !== undefined ? Device.from(options.device) : undefined;
       // looked up once: what is loaded again after a loss is the same, even if the hub has another by then
       return await load(name, build, await lookUp(from, options), { ...options, device });
@@ -48,7 +51,7 @@ export function pretrained<M extends object>(name: string, build: (w: Weights, c
     /** The model of a config on weights with shapes and no values, as on torch's meta device: for what shapes alone tell. */
     from_config(config: Config, { dtype = 'f32' }: Pick<FromPretrained, 'dtype'> = {}) {
       checkOptions(name, config, '{ text_config: {} }', 'config');
-      checkDtype(dtype);
+      checkWeightTypes(dtype);
       const weights = new Weights(null, dtype);
       const model = describe(name, () => build(weights, config));
       return Object.assign(model, { config, named_parameters: () => weights.requests.wanted });
@@ -70,13 +73,16 @@ async function load<M extends object>(
   from: ModelSource,
   options: FromPretrained & { device: Device | undefined },
 ): Promise<Pretrained<M>> {
+  const { dtype = 'f32' } = options;
   const checkpoint = await openCheckpoint(from, options);
   try {
+    checkPacking(checkpoint);
     const view = await viewCheckpoint(checkpoint);
     const { config } = view;
     if (!config) throw new UserError(`[${name}] ${checkpoint.name} has no config.json: want it beside the weights`);
-    const weights = new Weights(view.views, options.dtype ?? 'f32');
+    const weights = new Weights(view.views, dtype);
     const model = describe(checkpoint.name, () => build(weights, config));
+    checkModules(dtype, weights.requests.wanted.keys());
     const known = { ...view, unexpected: [...view.unexpected, ...checkpoint.unexpected] };
     const kind =
       typeof config.model_type === 'string' ? `model_type ${config.model_type}, loaded as ${name}` : undefined;
@@ -102,8 +108,10 @@ async function load<M extends object>(
     const named_parameters = () => weights.requests.wanted;
     const dispose = () => {
       for (const t of weights.requests.wanted.values()) t.dispose();
+      weights.adapters.dispose();
     };
-    const more = { name, config, unused, named_parameters, dispose, [Symbol.dispose]: dispose };
+    const adapters = weights.adapters.methods(name, () => device, restore);
+    const more = { name, config, unused, ...adapters, named_parameters, dispose, [Symbol.dispose]: dispose };
     return Object.defineProperty(Object.assign(model, more), 'device', { get: () => device }) as Pretrained<M>;
   } finally {
     await checkpoint.close();
@@ -129,10 +137,4 @@ function describe<M>(where: string, build: () => M): M {
     if (!(error instanceof RangeError)) throw error;
     throw new UserError(`[${where}] config.json describes no model: ${error.message}`);
   }
-}
-
-function checkDtype(dtype: unknown): void {
-  if (dtype === undefined || dtype === 'f32' || dtype === 'f16') return;
-  const got = typeof dtype === 'string' ? `'${dtype}'` : String(dtype);
-  throw new UserError(`[from_pretrained] dtype: got ${got}, want 'f32' or 'f16'`);
 }

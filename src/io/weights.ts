@@ -2,8 +2,10 @@
 import type { Shape } from '../tensor/shape.ts';
 import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
+import { Adapters } from './adapters.ts';
 import { UserError } from './error.ts';
 import type { TensorView } from './layouts/index.ts';
+import { typeOf, type WeightTypes } from './weight-type.ts';
 
 const ENOUGH = 10_000; // missing tensors: a config with a wrong number of layers would go on for ever
 const MOST = 300_000; // tensors without a checkpoint, for the same reason; the largest models have 100 000
@@ -11,6 +13,8 @@ const MOST = 300_000; // tensors without a checkpoint, for the same reason; the 
 /** What a model asked for: tensors to fill, and everything that does not fit. */
 export type Requests = {
   wanted: Map<string, Tensor>;
+  /** Those of them that only `linear` and `embedding` read: they may be quantised. */
+  matrices: Set<Tensor>;
   missing: string[];
   misshaped: string[];
 };
@@ -18,29 +22,52 @@ export type Requests = {
 export class Weights {
   readonly #views: ReadonlyMap<string, TensorView> | null;
   readonly #path: string;
-  readonly #dtype: 'f32' | 'f16';
+  readonly #dtype: WeightTypes;
   readonly requests: Requests;
+  /** LoRA beside the weights: of the whole model. */
+  readonly adapters: Adapters;
 
   /** Without `views` there is no checkpoint: every tensor that is named has its shape and no values. */
   constructor(
     views: ReadonlyMap<string, TensorView> | null,
-    dtype: 'f32' | 'f16' = 'f32',
+    dtype: WeightTypes = 'f32',
     path = '',
-    requests: Requests = { wanted: new Map(), missing: [], misshaped: [] },
+    requests: Requests = { wanted: new Map(), matrices: new Set(), missing: [], misshaped: [] },
+    adapters = new Adapters(),
   ) {
     this.#views = views;
     this.#dtype = dtype;
     this.#path = path;
     this.requests = requests;
+    this.adapters = adapters;
   }
 
   /** The weights below a path: `w.at('layers.0').get('weight', ...)` is `layers.0.weight`. */
   at(path: string | number): Weights {
-    return new Weights(this.#views, this.#dtype, this.#full(String(path)), this.requests);
+    return new Weights(this.#views, this.#dtype, this.#full(String(path)), this.requests, this.adapters);
   }
 
   /** A tensor that must be there with this shape. All that is wrong is reported together once the model is built. */
   get(name: string, shape: Shape): Tensor {
+    return this.#get(name, shape, false);
+  }
+
+  /** The same of a matrix that only products and look-ups of its rows read: [out, in], as torch has it. */
+  matrix(name: string, shape: Shape): Tensor {
+    return this.#get(name, shape, true);
+  }
+
+  /** The same, or undefined where the checkpoint has none. */
+  maybe(name: string, shape: Shape): Tensor | undefined {
+    return this.#views?.has(this.#full(name)) ? this.get(name, shape) : undefined;
+  }
+
+  /** What adapters add to the products with a matrix that `linear` named, at any time. */
+  adapted(weight: Tensor) {
+    return this.adapters.of(this.#path, weight);
+  }
+
+  #get(name: string, shape: Shape, matrix: boolean): Tensor {
     const path = this.#full(name);
     const { wanted, missing, misshaped } = this.requests;
     const known = wanted.get(path);
@@ -54,14 +81,10 @@ export class Weights {
       throw new UserError(`[weights] more than ${ENOUGH} tensors are missing, ${path} the last`);
     if (!this.#views && wanted.size >= MOST)
       throw new UserError(`[weights] more than ${MOST} tensors, ${path} the last: is a number in config.json wrong?`);
-    const tensor = new Tensor({ shape: [...shape], dtype: this.#dtype });
+    const tensor = new Tensor({ shape: [...shape], dtype: typeOf(this.#dtype, path, matrix) });
     wanted.set(path, tensor);
+    if (matrix) this.requests.matrices.add(tensor);
     return tensor;
-  }
-
-  /** The same, or undefined where the checkpoint has none. */
-  maybe(name: string, shape: Shape): Tensor | undefined {
-    return this.#views?.has(this.#full(name)) ? this.get(name, shape) : undefined;
   }
 
   #full(name: string): string {

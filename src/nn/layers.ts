@@ -6,13 +6,17 @@ import type { Tensor } from '../tensor/tensor.ts';
 
 export type Layer = (x: Tensor) => Tensor;
 
-/** x W^T + b, W [out, in] as in torch.nn.Linear. */
+/** x W^T + b, W [out, in] as in torch.nn.Linear, and what active LoRA adapters add. */
 export function linear(w: Weights, inFeatures: number, outFeatures: number, { bias = true } = {}): Layer {
-  const weight = w.get('weight', [outFeatures, inFeatures]);
-  const b = bias ? w.get('bias', [outFeatures]) : undefined;
+  const weight = w.matrix('weight', [outFeatures, inFeatures]);
+  const shift = bias ? w.get('bias', [outFeatures]) : undefined;
+  const adapted = w.adapted(weight);
   return (x) => {
     const y = x.matmul(weight.transpose(0, 1));
-    return b ? y.add(b) : y;
+    return adapted().reduce(
+      (sum, { a, b, scale }) => sum.add(x.matmul(a.transpose(0, 1)).matmul(b.transpose(0, 1)).mul(scale)),
+      shift ? y.add(shift) : y,
+    );
   };
 }
 
@@ -29,7 +33,7 @@ export function rmsNorm(w: Weights, size: number, eps: number): Layer {
 
 /** Rows of a table [size, dim] by id. */
 export function embedding(w: Weights, size: number, dim: number): Layer {
-  const weight = w.get('weight', [size, dim]);
+  const weight = w.matrix('weight', [size, dim]);
   return (ids) => lookUp(ids, weight);
 }
 

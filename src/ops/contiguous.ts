@@ -1,6 +1,7 @@
 // Elements brought into order in memory.
 import transposeShader from '../../shaders/transpose.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
+import { plain } from '../tensor/dtype.ts';
 import { type Attrs, op } from '../tensor/op.ts';
 import { collapse, isContiguous } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -54,11 +55,11 @@ const transposed = op(
   ([x], { dtype }: Attrs) => ({ shape: x!.shape, dtype }),
 );
 
-/** The same tensor with its elements in order in memory: itself if they are. */
+/** The same tensor with its elements in order in memory: itself if they are. What is quantised becomes f32. */
 export function contiguous(x: Tensor): Tensor {
   const whole = x.base.scalar === null;
   if (isContiguous(x.shape, x.layout) && whole && x.base.size === x.size) return x;
-  const { dtype } = x;
-  if (whole && x.size > 0 && dtype in T && turned(x)) return transposed([x], { dtype });
+  const dtype = plain(x.dtype);
+  if (whole && x.size > 0 && x.dtype in T && turned(x)) return transposed([x], { dtype });
   return dtype === 'i32' || dtype === 'u32' ? copyInt[dtype]([x], { dtype }) : copy([x], { dtype });
 }

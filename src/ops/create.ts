@@ -1,6 +1,6 @@
 // Tensors from values of the host.
 import { checkDType, checkList, checkNumber, checkOptions, describe } from '../tensor/check.ts';
-import type { DType, TypedArray } from '../tensor/dtype.ts';
+import { type DType, isQuantised, type TypedArray } from '../tensor/dtype.ts';
 import { numel, type Shape, show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
@@ -76,7 +76,8 @@ export function tensor(
   }
   const isBool = () => values.length > 0 && (values as unknown[]).every((v) => typeof v === 'boolean');
   const dtype = dtypeIn('tensor', options) ?? (typed ? dtypeOf(data) : isBool() ? 'bool' : 'f32');
-  if (dtype === 'f16') return tensor(Float32Array.from(values as ArrayLike<number>), size).to('f16');
+  if (dtype === 'f16' || isQuantised(dtype))
+    return tensor(Float32Array.from(values as ArrayLike<number>), size).to(dtype);
   const host =
     dtype === 'bool'
       ? Uint32Array.from(values as number[], (v) => (v ? 1 : 0))

@@ -1,12 +1,14 @@
 // Elementwise ops: each is one function of shaders/elementwise.wgsl. Operands broadcast; numbers are operands whose value
 // is a kernel parameter. Chains of them become one kernel (exec/fuse.ts).
 import { checkDType, checkTensors } from '../tensor/check.ts';
-import { type DType, isFloat, promote } from '../tensor/dtype.ts';
+import { DTYPES, type DType, isFloat, isQuantised, plain, promote, QUANTISED } from '../tensor/dtype.ts';
 import type { Backward, Op } from '../tensor/op.ts';
 import { broadcastShapes } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
+import { contiguous } from './contiguous.ts';
 import { full, scalar } from './create.ts';
 import { map } from './elementwise-family.ts';
+import { quantise } from './quantise.ts';
 import { expand } from './view.ts';
 
 export type Operand = Tensor | number | boolean;
@@ -17,10 +19,14 @@ const toU32 = map('to', 'to_u32', [], null);
 const toBool = map('to', 'to_bool', [], null);
 const CASTS = { f32: toF32, f16: toF32, i32: toI32, u32: toU32, bool: toBool };
 
-/** The same values in another type, itself if it is its own; floats are cut towards zero, as in PyTorch. */
+/**
+ * The same values in another type, itself if it is its own; floats are cut towards zero, as in PyTorch, and rounded to q8
+ * and q4 as shaders/quantise.wgsl says.
+ */
 export function to(x: Tensor, dtype: DType): Tensor {
-  checkDType('to', dtype);
-  return x.dtype === dtype ? x : CASTS[dtype]([x], { dtype, from: x.dtype });
+  checkDType('to', dtype, [...DTYPES, ...QUANTISED]);
+  if (isQuantised(dtype) && x.dtype !== dtype) return quantise(contiguous(to(x, 'f32')), dtype);
+  return x.dtype === dtype ? x : CASTS[plain(dtype)]([x], { dtype, from: x.dtype });
 }
 
 /** In a register f32, f16 and bool are all floats. */

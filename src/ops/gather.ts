@@ -3,6 +3,7 @@ import gatherShader from '../../shaders/gather.wgsl';
 import scatterShader from '../../shaders/scatter-add.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
 import { checkTensors } from '../tensor/check.ts';
+import { isFloat, plain } from '../tensor/dtype.ts';
 import { op } from '../tensor/op.ts';
 import { axis, numel, type Shape, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -12,7 +13,7 @@ const WG = constOf(gatherShader, 'WG');
 const scatter = kernel(scatterShader);
 const SCATTER_WG = constOf(scatterShader, 'WG');
 
-const QUAD = { f32: 'vec4f', f16: 'vec4f', bool: 'vec4f', i32: 'vec4i', u32: 'vec4u' };
+const QUAD = { f32: 'vec4f', f16: 'vec4f', bool: 'vec4f', i32: 'vec4i', u32: 'vec4u', q8: 'vec4f', q4: 'vec4f' };
 
 type Attrs = { dim: number; shape: Shape; from: Shape };
 
@@ -34,7 +35,7 @@ const gatherNode = op<Attrs>(
       return [run({ x: x!, index: index!, y }, { params, groups: Math.ceil(y.size / (UNIT * WG)), aligned, changes })];
     },
   },
-  ([x], { shape }) => ({ shape, dtype: x!.dtype === 'f16' ? 'f32' : x!.dtype }),
+  ([x], { shape }) => ({ shape, dtype: isFloat(plain(x!.dtype)) ? 'f32' : x!.dtype }),
 );
 
 /** What gather transposes to: rows of x added up at their index; those that no index names are 0. */
@@ -89,7 +90,7 @@ export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
   if (index.rank !== x.rank || index.shape.some((n, i) => i !== d && n !== x.shape[i])) {
     throw new RangeError(`[gather] index: got ${show(index.shape)}, want the shape ${show(x.shape)} but for dim ${d}`);
   }
-  return rows(x, index, d, index.shape).to(x.dtype);
+  return rows(x, index, d, index.shape).to(plain(x.dtype));
 }
 
 /** Rows of weight [V, D] by ids of any shape: [..., D], in f32 however the weight is stored. */
@@ -108,5 +109,5 @@ export function index_select(x: Tensor, dim: number, index: Tensor): Tensor {
   const front = x.transpose(0, d);
   return rows(front, index, 0, [index.shape[0]!, ...front.shape.slice(1)])
     .transpose(0, d)
-    .to(x.dtype);
+    .to(plain(x.dtype));
 }

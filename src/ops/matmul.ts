@@ -1,10 +1,11 @@
 // Matrix products. Every kernel here sums in the same order (docs/summation.md), so which one runs is a choice of speed.
 import matmulShader from '../../shaders/matmul.wgsl';
+import matvecShader from '../../shaders/matvec.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
 import type { Capabilities } from '../gpu/device.ts';
 import type { Specialisation } from '../gpu/shader.ts';
 import { checkTensors } from '../tensor/check.ts';
-import { type DType, isFloat, promote } from '../tensor/dtype.ts';
+import { type DType, isFloat, isQuantised, plain, promote } from '../tensor/dtype.ts';
 import { op } from '../tensor/op.ts';
 import { broadcastShapes, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -12,6 +13,7 @@ import { full } from './create.ts';
 
 const tiles = kernel(matmulShader);
 const SEGMENT = constOf(matmulShader, 'SEGMENT');
+const matvec = kernel(matvecShader);
 
 /** A batch dimension with the strides of both operands. */
 type Batch = { size: number; a: number; w: number };
@@ -81,6 +83,19 @@ const product = op(
       if (w_k !== 1) changes.w_block = w_n === 1 ? 'w_block_kn' : 'w_block_strided';
       const across = w_k === 1 ? w_n : w_k;
       if ((w_k === 1 || w_n === 1) && quads(params.w_offset, params.w_outer, params.w_inner, across)) aligned.push('w');
+      const blocks = (...strides: number[]) => strides.every((s) => s % 32 === 0);
+      if (isQuantised(w!.dtype) && w_k === 1 && blocks(k, params.w_offset, params.w_outer, params.w_inner, w_n)) {
+        const { software, subgroupSize: LANES } = capabilities;
+        if (m === 1 && batch === 1 && software && (LANES === 4 || LANES === 8) && aligned.includes('a')) {
+          const { a_offset, w_offset } = params;
+          const own = { LANES, N_TAIL: changes.N_TAIL!, add_block: `add_${w!.dtype}` };
+          const groups = Math.ceil(n / (4 * LANES));
+          return [
+            matvec({ a: a!, w: w!, y }, { params: { n, k, a_offset, w_offset, w_n }, groups, aligned, changes: own }),
+          ];
+        }
+        Object.assign(changes, { BLOCK: 32, w_block: 'w_block_scaled', w_scales: 'w_scales_of_rows' });
+      }
       const t = tile(m, n, k, capabilities);
       const groups = batch * Math.ceil(m / (t.WORKGROUP_M * t.TILE_M)) * Math.ceil(n / (4 * t.WORKGROUP_N * t.TILE_N));
       return [tiles({ a: a!, w: w!, y }, { params, groups, aligned, changes: { ...changes, ...t } })];
@@ -95,8 +110,8 @@ const widest = (a: Tensor, b: Tensor): DType => {
 };
 
 /**
- * a [..., M, K] times b [..., K, N]: [..., M, N], batches broadcast, one dimension as in torch.matmul. Sums in f32; the
- * result has the wider type of both (f32 for integers), or `dtype`.
+ * a [..., M, K] times b [..., K, N]: [..., M, N], batches broadcast, one dimension as in torch.matmul. Sums in f32; what is
+ * quantised is dequantised as it is read, with the bits of the product with its values. The result has the wider type of both (f32 for integers), or `dtype`.
  */
 export function matmul(a: Tensor, b: Tensor, dtype?: DType): Tensor {
   checkTensors('matmul', { a, b });
@@ -114,7 +129,7 @@ export function matmul(a: Tensor, b: Tensor, dtype?: DType): Tensor {
   const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
   const result = dtype ?? widest(a, b);
   if (k === 0) return full([...batch, m, n], 0, result);
-  const float = (t: Tensor) => (t.dtype === 'f16' ? t : t.to('f32'));
+  const float = (t: Tensor) => (isFloat(plain(t.dtype)) ? t : t.to('f32'));
   let x = float(a).expand([...batch, m, k]);
   let w = float(b).expand([...batch, k, n]);
   const last = batch.length - 1;

@@ -2,7 +2,7 @@
 import reduceShader from '../../shaders/reduce.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
 import { checkList } from '../tensor/check.ts';
-import { type DType, isFloat } from '../tensor/dtype.ts';
+import { type DType, isFloat, plain } from '../tensor/dtype.ts';
 import { type Backward, type Op, op } from '../tensor/op.ts';
 import { axis, numel, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -96,12 +96,12 @@ function along(
   return rows.reshape(shape);
 }
 
-const integral = (dtype: DType) => !isFloat(dtype);
+const integral = (dtype: DType) => !isFloat(plain(dtype));
 
 /** Sum over some dimensions, or all. Integers are added as f32: exact up to 2^24. */
 export function sum(x: Tensor, dim?: Dims, keepdim = false): Tensor {
   const y = along('sum', x.to('f32'), dim, keepdim, (rows) => sumRows([rows]));
-  return y.to(integral(x.dtype) ? 'i32' : x.dtype);
+  return y.to(integral(x.dtype) ? 'i32' : plain(x.dtype));
 }
 /** Mean over some dimensions, or all, in f32 or f16. */
 export function mean(x: Tensor, dim?: Dims, keepdim = false): Tensor {
@@ -110,9 +110,9 @@ export function mean(x: Tensor, dim?: Dims, keepdim = false): Tensor {
 }
 /** Largest element along some dimensions, or of all; NaN where there is one. Integers are exact up to 2^24. */
 export function max(x: Tensor, dim?: Dims, keepdim = false): Tensor {
-  return along('max', x.to('f32'), dim, keepdim, maxRows).to(x.dtype);
+  return along('max', x.to('f32'), dim, keepdim, maxRows).to(plain(x.dtype));
 }
 /** Smallest element along some dimensions, or of all; NaN where there is one. Integers are exact up to 2^24. */
 export function min(x: Tensor, dim?: Dims, keepdim = false): Tensor {
-  return along('min', x.to('f32'), dim, keepdim, minRows).to(x.dtype);
+  return along('min', x.to('f32'), dim, keepdim, minRows).to(plain(x.dtype));
 }

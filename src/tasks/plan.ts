@@ -5,11 +5,13 @@ import { explain, UserError } from '../io/error.ts';
 import { parseObject } from '../io/json.ts';
 import { locate, type SourceOptions } from '../io/locate.ts';
 import type { Config } from '../io/pretrained.ts';
+import { WEIGHT_TYPES, type WeightType } from '../io/weight-type.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type ModelSource, modelOf } from './auto.ts';
 
-const DTYPES = ['f32', 'f16'] as const;
-type Bytes = Record<(typeof DTYPES)[number], number>;
+type Bytes = Record<WeightType, number>;
+const each = <T>(make: (dtype: WeightType) => T) =>
+  Object.fromEntries(WEIGHT_TYPES.map((dtype) => [dtype, make(dtype)])) as Record<WeightType, T>;
 type Module = { name: string; parameters: number; bytes: Bytes };
 
 export type MemoryPlan = {
@@ -37,14 +39,13 @@ export async function plan(from: ModelSource, options: PlanOptions = {}): Promis
   if (text === undefined) throw new UserError(`[${folder.name}] no config.json: want the folder of a model`);
   const config = parseObject(text, 'config.json') as Config;
   const { model_type, from_config } = modelOf(config, folder.name);
-  const models = { f32: from_config(config, { dtype: 'f32' }), f16: from_config(config, { dtype: 'f16' }) };
-  const weights = { f32: models.f32.named_parameters(), f16: models.f16.named_parameters() };
-  const bytes = (names: readonly string[]): Bytes => {
-    const sum = (dtype: keyof Bytes) => names.reduce((n, name) => n + sizeClass(weights[dtype].get(name)!.nbytes), 0);
-    return { f32: sum('f32'), f16: sum('f16') };
-  };
-  const parameters = (names: readonly string[]) => names.reduce((n, name) => n + weights.f32.get(name)!.size, 0);
-  const names = [...weights.f32.keys()];
+  const model = from_config(config);
+  const weights = model.named_parameters();
+  const kept = each((dtype) => from_config(config, { dtype }).named_parameters());
+  const bytes = (names: readonly string[]): Bytes =>
+    each((dtype) => names.reduce((n, name) => n + sizeClass(kept[dtype].get(name)!.nbytes), 0));
+  const parameters = (names: readonly string[]) => names.reduce((n, name) => n + weights.get(name)!.size, 0);
+  const names = [...weights.keys()];
   const modules = new Map<string, string[]>();
   for (const name of names) {
     const module = name.split('.').slice(0, depth).join('.');
@@ -53,16 +54,13 @@ export async function plan(from: ModelSource, options: PlanOptions = {}): Promis
   const describe = ([name, list]: [string, string[]]) => ({ name, parameters: parameters(list), bytes: bytes(list) });
 
   const inputs: MemoryPlan['inputs'] = Object.fromEntries(
-    Object.entries<readonly number[]>(models.f32.dummy_inputs).map(([name, [, ...rest]]) => [
-      name,
-      [batch_size, ...rest],
-    ]),
+    Object.entries<readonly number[]>(model.dummy_inputs).map(([name, [, ...rest]]) => [name, [batch_size, ...rest]]),
   );
   const given = Object.entries(inputs).map(([name, shape]) => {
     return [name, new Tensor({ shape, dtype: name.endsWith('ids') ? 'i32' : 'f32' })] as const;
   });
   const results: unknown[] = await explain(folder.name, 'config.json describes no model', () =>
-    Object.values(models.f32.forward(Object.fromEntries(given) as never)),
+    Object.values(model.forward(Object.fromEntries(given) as never)),
   );
   const run = estimate(results.filter((t) => t instanceof Tensor));
   const activations = {
@@ -76,6 +74,6 @@ export async function plan(from: ModelSource, options: PlanOptions = {}): Promis
     inputs,
     weights: { parameters: parameters(names), bytes: all, modules: [...modules].map(describe) },
     activations,
-    total_bytes: { f32: all.f32 + activations.bytes, f16: all.f16 + activations.bytes },
+    total_bytes: each((dtype) => all[dtype] + activations.bytes),
   };
 }

@@ -50,7 +50,8 @@ export async function makerOf(from: ModelSource, name: string, options: FromPret
       hash.update(encoder.encode(`${info.name} ${info.dtype} [${info.shape}]\n`));
       hash.update(await source.read(info.begin, Math.min(BYTES, info.end - info.begin)));
     }
-    return { name, dtype: options.dtype ?? 'f32', hash: hash.hex() };
+    const { dtype = 'f32' } = options;
+    return { name, dtype: typeof dtype === 'string' ? dtype : JSON.stringify(dtype), hash: hash.hex() };
   } finally {
     await checkpoint.close();
   }
@@ -90,7 +91,10 @@ export async function openIndex(folder: string, maker: Maker): Promise<SearchInd
 /** Where the index is looked for and written, in this order. Each name of a model has its own. */
 async function placesOf(folder: string, { name, dtype }: Maker): Promise<string[]> {
   const { realpath } = await import('node:fs/promises');
-  const file = [name.replace(/[^\w.-]+/g, '-').slice(-100), ...(dtype === 'f32' ? [] : [dtype])].join('-');
+  const file = [
+    name.replace(/[^\w.-]+/g, '-').slice(-100),
+    ...(dtype === 'f32' ? [] : [dtype.replace(/[^\w.-]+/g, '-')]),
+  ].join('-');
   const hash = await sha256();
   hash.update(new TextEncoder().encode(await realpath(folder)));
   const beside = at(folder, `.tessera-search-${file}`);

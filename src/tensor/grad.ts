@@ -1,6 +1,6 @@
 // Reverse-mode gradients as more graph: nodes are added for what is wanted and nothing else.
 import { checkTensorList, checkTensors } from './check.ts';
-import { isFloat } from './dtype.ts';
+import { isFloat, isQuantised } from './dtype.ts';
 import type { Saved } from './op.ts';
 import { show } from './shape.ts';
 import type { Tensor } from './tensor.ts';
@@ -57,6 +57,8 @@ export function grad(loss: Tensor, wanted: readonly Tensor[]): Tensor[] {
   checkTensors('grad', { loss });
   checkTensorList('grad', 'wanted', wanted);
   if (loss.size !== 1) throw new RangeError(`[grad] loss: got shape ${show(loss.shape)}, want one element`);
+  const frozen = wanted.find((x) => isQuantised(x.dtype));
+  if (frozen) throw new TypeError(`[grad] ${frozen} is quantised and frozen: load it as f32, or train an adapter`);
   const gradients = new Map<Tensor, Tensor>([[loss, loss.ones_like()]]);
   const { order, leads } = between(loss, new Set(wanted));
   for (const t of order.reverse()) {

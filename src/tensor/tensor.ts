@@ -85,7 +85,7 @@ export class Tensor {
     return byteLength(this.dtype, this.size);
   }
 
-  /** Computes it and copies the values to the host: f32 and f16 as Float32Array, i32, u32, bool as 0 and 1 in a Uint8Array. */
+  /** Computes it and copies the values to the host: floats as Float32Array, i32, u32, bool as 0 and 1 in a Uint8Array. */
   data(): Promise<TypedArray> {
     if (!runtime) throw new Error('[tensor] data: import the engine from its index, which attaches the runtime');
     return runtime.read(this);

@@ -26,7 +26,7 @@ describe('plan', () => {
     const model = await config('b32', { model_type: 'clip', text_config: {}, vision_config: {} });
     const { code, out, err } = await tessera(['plan', '--model', model, '--batch-size', '4'], NO_DEVICE);
     expect({ code, err }).toEqual({ code: 0, err: '' });
-    expect(out).toMatch(/^clip +parameters +f32 +f16\n/);
+    expect(out).toMatch(/^clip +parameters +f32 +f16 +q8 +q4\n/);
     expect(out).toMatch(/\ntext_model +63,165,952 /);
     expect(out).toMatch(/\nvision_model +87,456,000 /);
     expect(out).toMatch(/\nweights +151,277,313 /); // as transformers counts CLIP B/32

@@ -1,6 +1,6 @@
 // One row of the conformance table: an op on random inputs, with its float64 reference and a tolerance that says why.
 import { run, type Tensor } from '../../src/index.ts';
-import type { DType } from '../../src/tensor/dtype.ts';
+import type { Plain } from '../../src/tensor/dtype.ts';
 import type { Nd } from '../reference.ts';
 import { type Fill, type Input, LAYOUTS, type Layout, randomNd, readInput, type Tolerance } from '../samples.ts';
 
@@ -20,7 +20,7 @@ export type Spec = {
   /** More of them, for the full table. */
   more?: readonly (readonly Input[])[];
   /** Types of the inputs that have none of their own. */
-  dtypes?: readonly DType[];
+  dtypes?: readonly Plain[];
   layouts?: readonly Layout[];
   fill?: Fill;
 };
@@ -49,7 +49,7 @@ export function table(
   });
 }
 
-function oneCase(group: string, op: string, spec: Spec, list: readonly Input[], dtype: DType, layout: Layout): Case {
+function oneCase(group: string, op: string, spec: Spec, list: readonly Input[], dtype: Plain, layout: Layout): Case {
   const shapes = list.map((input) => `[${readInput(input).shape.join()}]`).join('');
   const name = `${op} ${dtype} ${shapes}${layout === 'plain' ? '' : ` ${layout}`}`;
   const outputs = async () => {

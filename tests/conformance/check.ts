@@ -1,5 +1,5 @@
 // One output against its oracle.
-import type { DType, TypedArray } from '../../src/tensor/dtype.ts';
+import type { Plain, TypedArray } from '../../src/tensor/dtype.ts';
 import type { Nd } from '../reference.ts';
 import { boundOf, largest, type Tolerance } from '../samples.ts';
 
@@ -16,7 +16,7 @@ export type Result = {
 };
 
 /** Why values are not what is wanted; `max_abs` of them. */
-export function check(data: TypedArray, dtype: DType, want: Nd, tolerance: Tolerance) {
+export function check(data: TypedArray, dtype: Plain, want: Nd, tolerance: Tolerance) {
   const wrong = { max_abs: null, why: '' };
   if (data.length !== want.data.length) return { ...wrong, why: `got ${data.length} values, want ${want.data.length}` };
   if (largest(want) === 0) {

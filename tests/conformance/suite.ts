@@ -2,6 +2,7 @@
 
 import type { AdapterChoice } from '../../src/gpu/host.ts';
 import { Device, run, setDevice } from '../../src/index.ts';
+import { plain } from '../../src/tensor/dtype.ts';
 import { sha256 } from '../sha256.ts';
 import { type Alteration, alter } from './alter.ts';
 import type { Case } from './case.ts';
@@ -46,7 +47,7 @@ async function compute({ group, name, outputs }: Case, keep: boolean): Promise<R
     await run(made.map(({ got }) => got));
     for (const { name, got, want, tolerance } of made) {
       const data = await got.data();
-      const { max_abs, why } = check(data, got.dtype, want, tolerance);
+      const { max_abs, why } = check(data, plain(got.dtype), want, tolerance);
       const shape = `${got.shape}` === `${want.shape}` ? '' : `got shape [${got.shape}], want [${want.shape}]`;
       const problem = shape || why;
       results.push({

@@ -5,8 +5,8 @@ export type Place = { path: string } | { url: string; names: string[] };
 
 export type CaseFiles = {
   name: string;
-  /** What `from_pretrained` gets: the path of the folder, or the files as `<input webkitdirectory>` gives them. */
-  checkpoint(): Promise<string | File[]>;
+  /** What `from_pretrained` gets, of the case or a folder in it: its path, or files as `<input webkitdirectory>` gives them. */
+  checkpoint(folder?: string): Promise<string | File[]>;
   read(file: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
 };
 
@@ -23,7 +23,7 @@ export function openCase(place: Place): CaseFiles {
 function onDisk(path: string): CaseFiles {
   return {
     name: path.split(/[\\/]/).at(-1)!,
-    checkpoint: async () => path,
+    checkpoint: async (folder) => (folder ? `${path}/${folder}` : path),
     async read(file) {
       const { readFile } = await import('node:fs/promises');
       const found = await readFile(`${path}/${file}`).catch((error: NodeJS.ErrnoException) => {
@@ -41,13 +41,16 @@ export function asFiles(
   names: readonly string[],
   bytes: (file: string) => Promise<Uint8Array<ArrayBuffer>>,
 ): CaseFiles {
-  const open = async (path: string) => {
+  const open = async (path: string, below: string) => {
     const file = new File([await bytes(path)], path.split('/').at(-1)!);
-    return Object.defineProperty(file, 'webkitRelativePath', { value: `${name}/${path}` });
+    return Object.defineProperty(file, 'webkitRelativePath', { value: `${name}/${path.slice(below.length)}` });
   };
   return {
     name,
-    checkpoint: () => Promise.all(names.map(open)),
+    checkpoint: (folder) => {
+      const below = folder ? `${folder}/` : '';
+      return Promise.all(names.filter((path) => path.startsWith(below)).map((path) => open(path, below)));
+    },
     read: async (file) => (names.includes(file) ? bytes(file) : undefined),
   };
 }

@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { grad, run, type Tensor } from '../../src/index.ts';
-import type { DType } from '../../src/tensor/dtype.ts';
+import { type Plain, plain } from '../../src/tensor/dtype.ts';
 import { dot, type Nd, slopes } from '../reference.ts';
 import {
   boundOf,
@@ -26,9 +26,9 @@ export type Spec = {
   inputs: readonly (readonly Input[])[] | fc.Arbitrary<readonly Input[]>;
   tolerance: Tolerance;
   /** How float inputs are stored; both by default. */
-  dtypes?: readonly DType[];
+  dtypes?: readonly Plain[];
   /** The type of the result; by default that of the inputs. */
-  result?: DType;
+  result?: Plain;
   fill?: Fill;
   layouts?: readonly Layout[];
   /** Inputs to check the gradient on. */
@@ -41,7 +41,7 @@ const GRADIENT = 1e-4; // of the largest element: several f32 ops, each within a
 export async function expectClose(y: Tensor, want: Nd, tolerance: Tolerance): Promise<void> {
   expect(y.shape).toEqual(want.shape);
   const got = await y.data();
-  const boundFor = boundOf(want, y.dtype, tolerance);
+  const boundFor = boundOf(want, plain(y.dtype), tolerance);
   let worst = { excess: 0, text: '' };
   want.data.forEach((w, i) => {
     const bound = boundFor(w);
@@ -55,7 +55,7 @@ export async function expectClose(y: Tensor, want: Nd, tolerance: Tolerance): Pr
 }
 
 /** Values of each input, as they are after rounding to how they are stored. */
-function values(inputs: readonly Input[], dtype: DType, fill: Fill | undefined) {
+function values(inputs: readonly Input[], dtype: Plain, fill: Fill | undefined) {
   return inputs.map((input, k) => {
     const { shape, dtype: fixed, fill: own } = readInput(input);
     const type = fixed ?? dtype;
@@ -63,7 +63,7 @@ function values(inputs: readonly Input[], dtype: DType, fill: Fill | undefined) 
   });
 }
 
-async function checkForward(spec: Spec, inputs: readonly Input[], dtype: DType, layout: Layout): Promise<void> {
+async function checkForward(spec: Spec, inputs: readonly Input[], dtype: Plain, layout: Layout): Promise<void> {
   const made = values(inputs, dtype, spec.fill).map(({ type, value }) => LAYOUTS[layout](value, type));
   await run(made.map((m) => m.x)); // so that nothing about how they are made is fused into the op
   const y = spec.op(...made.map((m) => m.x));

@@ -10,7 +10,7 @@ describe('plan', () => {
     device = await setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software' }); // a new one, which holds nothing
   });
 
-  it.each(['f32', 'f16'] as const)('is what loading and running take, in %s', async (dtype) => {
+  it.each(['f32', 'f16', 'q8', 'q4'] as const)('is what loading and running take, in %s', async (dtype) => {
     const { inputs, weights, activations, total_bytes } = await plan(CLIP, { batch_size: 3 });
     const model = await CLIPModel.from_pretrained(CLIP, { dtype });
     await trim(device);

@@ -1,0 +1,231 @@
+// LoRA adapters of a model (Hu et al. 2021, arXiv:2106.09685): y = x W^T + weight scaling (x A^T) B^T, for each active one.
+// Folders are those that PEFT saves; the names of methods are those of transformers, diffusers and PEFT.
+import { rerecord } from '../exec/compile.ts';
+import { assign, restoreBy, run } from '../exec/run.ts';
+import type { Device } from '../gpu/device.ts';
+import { scalar } from '../ops/create.ts';
+import { isQuantised } from '../tensor/dtype.ts';
+import { show } from '../tensor/shape.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import { type CheckpointOptions, openCheckpoint } from './checkpoint.ts';
+import { UserError } from './error.ts';
+import type { TensorView } from './layouts/index.ts';
+import { loadAll } from './load.ts';
+import type { ModelSource } from './locate.ts';
+import { loraConfig } from './lora-config.ts';
+
+/** What an adapter adds to the linear at a path: a [r, in], b [out, r]. */
+type Delta = { a: Tensor; b: Tensor; scaling: number };
+type Adapter = { deltas: Map<string, Delta>; named: Map<string, Tensor>; unused: string[] };
+type Scaled = { a: Tensor; b: Tensor; scale: Tensor };
+
+const CONFIG = 'adapter_config.json';
+const FILE = 'adapter_model.safetensors';
+const KEY = /^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$/;
+
+export type LoadAdapter = Omit<CheckpointOptions, 'file'> & { signal?: AbortSignal | undefined };
+
+/** What a model has for its adapters. */
+export type WithAdapters = {
+  /** Loads a folder or id of PEFT under a name. It becomes the active adapter. Gives the tensors that no module takes. */
+  load_adapter(from: ModelSource, adapter_name?: string, options?: LoadAdapter): Promise<string[]>;
+  /** These adapters, each with its weight (by default 1), and no others; an empty list for the model as it was. */
+  set_adapters(adapter_names: string | readonly string[], weights?: number | readonly number[]): void;
+  active_adapters(): string[];
+  delete_adapters(adapter_names: string | readonly string[]): void;
+  /** The tensors of an adapter by their names in its file: what may be trained. */
+  get_adapter_state_dict(adapter_name?: string): ReadonlyMap<string, Tensor>;
+  /** Adds what the active adapters do to the weights themselves: no cost at each pass, until `unmerge_adapter`. */
+  merge_adapter(): Promise<void>;
+  /** The weights as they are in the checkpoint, to the bit, which is read again; the adapters act beside them. */
+  unmerge_adapter(): Promise<void>;
+};
+
+const listOf = <T>(one: T | readonly T[]): readonly T[] => (Array.isArray(one) ? one : [one]) as readonly T[];
+
+export class Adapters {
+  readonly #linears = new Map<string, Tensor>(); // weights [out, in] by path
+  readonly #loaded = new Map<string, Adapter>();
+  #active: { name: string; weight: number }[] = [];
+  #merged = false;
+  readonly #scales = new Map<string, Tensor>();
+
+  /** Says that a linear is at this path; gives what the active adapters add to it, at any time. */
+  of(path: string, weight: Tensor): () => Scaled[] {
+    this.#linears.set(path, weight);
+    return () =>
+      this.#merged ? [] : this.#deltas(path).map(({ a, b, scale }) => ({ a, b, scale: this.#scale(scale) }));
+  }
+
+  /** 0-d tensors, so that plans are the same for all weights. */
+  #scale(value: number): Tensor {
+    const known = this.#scales.get(`${value}`);
+    if (known) return known;
+    const made = scalar(value);
+    this.#scales.set(`${value}`, made);
+    return made;
+  }
+
+  #deltas(path: string) {
+    return this.#active.flatMap(({ name, weight }) => {
+      const delta = this.#loaded.get(name)!.deltas.get(path);
+      return delta ? [{ ...delta, scale: weight * delta.scaling }] : [];
+    });
+  }
+
+  /** The methods of a model on a device; `restore` brings back the weights that wait for it. */
+  methods(name: string, device: () => Device, restore: () => Promise<void>): WithAdapters {
+    const known = (where: string, adapter: string) => {
+      const found = this.#loaded.get(adapter);
+      if (found) return found;
+      const all = [...this.#loaded.keys()].map((n) => `'${n}'`).join(', ') || 'none is loaded';
+      throw new UserError(`[${where}] no adapter '${adapter}': ${all}`);
+    };
+    const separate = (where: string) => {
+      if (this.#merged)
+        throw new UserError(`[${where}] adapters are merged into the weights: call unmerge_adapter() first`);
+    };
+    const activate = (active: { name: string; weight: number }[]) => {
+      this.#active = active;
+      this.#scales.clear();
+      rerecord();
+    };
+    const merged = () => [...this.#linears].filter(([path]) => this.#deltas(path).length > 0);
+    const merge = async () => {
+      const sums = merged().map(([path, w]) => {
+        const add = (sum: Tensor, { a, b, scale }: { a: Tensor; b: Tensor; scale: number }) =>
+          sum.add(b.matmul(a).mul(scale));
+        return [w, this.#deltas(path).reduce(add, w.to('f32')).to(w.dtype).contiguous()] as const;
+      });
+      await run(sums.map(([, sum]) => sum));
+      for (const [w, sum] of sums) {
+        assign(w, sum);
+        restoreBy(w, again);
+      }
+    };
+    const apart = async () => {
+      for (const [, w] of merged()) restoreBy(w, restore);
+      await restore();
+    };
+    const again = async () => {
+      await apart();
+      await merge();
+    };
+    return {
+      load_adapter: async (from, adapter_name = 'default', options = {}) => {
+        separate('load_adapter');
+        if (this.#loaded.has(adapter_name)) {
+          throw new UserError(
+            `[load_adapter] '${adapter_name}' is loaded: give it another name, or delete_adapters first`,
+          );
+        }
+        const adapter = await this.#load(name, from, options, device);
+        this.#loaded.set(adapter_name, adapter);
+        activate([{ name: adapter_name, weight: 1 }]);
+        return adapter.unused;
+      },
+      set_adapters: (adapter_names, weights = 1) => {
+        separate('set_adapters');
+        const names = listOf(adapter_names);
+        const list = typeof weights === 'number' ? names.map(() => weights) : weights;
+        for (const adapter of names) known('set_adapters', adapter);
+        if (list.length !== names.length || !list.every((w) => Number.isFinite(w))) {
+          throw new UserError(
+            `[set_adapters] weights: got [${list.join(', ')}] for ${names.length} adapters, want a number for each`,
+          );
+        }
+        activate(names.map((adapter, i) => ({ name: adapter, weight: list[i]! })));
+      },
+      active_adapters: () => this.#active.map((active) => active.name),
+      delete_adapters: (adapter_names) => {
+        separate('delete_adapters');
+        const names = listOf(adapter_names);
+        for (const adapter of names) known('delete_adapters', adapter);
+        activate(this.#active.filter((active) => !names.includes(active.name)));
+        for (const adapter of names) {
+          for (const t of this.#loaded.get(adapter)!.named.values()) t.dispose();
+          this.#loaded.delete(adapter);
+        }
+      },
+      get_adapter_state_dict: (adapter_name = this.#active[0]?.name ?? 'default') =>
+        known('get_adapter_state_dict', adapter_name).named,
+      merge_adapter: async () => {
+        separate('merge_adapter');
+        const packed = merged().find(([, w]) => isQuantised(w.dtype));
+        if (packed) {
+          const got = `${packed[0]} is ${packed[1].dtype}`;
+          throw new UserError(
+            `[merge_adapter] ${got}: merging would round the adapter away. Leave it unmerged, or load as f32`,
+          );
+        }
+        await merge();
+        this.#merged = true;
+        rerecord();
+      },
+      unmerge_adapter: async () => {
+        if (!this.#merged) return;
+        await apart();
+        this.#merged = false;
+        rerecord();
+      },
+    };
+  }
+
+  dispose(): void {
+    for (const { named } of this.#loaded.values()) for (const t of named.values()) t.dispose();
+  }
+
+  async #load(model: string, from: ModelSource, options: LoadAdapter, device: () => Device): Promise<Adapter> {
+    const checkpoint = await openCheckpoint(from, { ...options, file: FILE });
+    try {
+      const { name, tensors } = checkpoint;
+      const config = await checkpoint.json(CONFIG);
+      if (!config) throw new UserError(`[${name}] no ${CONFIG}: want it beside ${FILE}, as PEFT saves them`);
+      const own = loraConfig(name, config);
+      const found = new Map<string, string>(); // 'path A' -> tensor
+      for (const tensor of tensors.keys()) {
+        const [, path, part] = KEY.exec(tensor) ?? [];
+        if (path) found.set(`${path} ${part}`, tensor);
+      }
+      const adapter: Adapter = { deltas: new Map(), named: new Map(), unused: [] };
+      const problems: string[] = [];
+      const take = (path: string, part: 'A' | 'B', shape: readonly number[]): Tensor => {
+        const tensor = found.get(`${path} ${part}`);
+        const got = tensor && tensors.get(tensor)!.info.shape;
+        const t = new Tensor({ shape, dtype: 'f32' });
+        if (!got) problems.push(`${path}.lora_${part} is missing`);
+        else if (show(got) !== show(shape)) problems.push(`${tensor}: got ${show(got)}, want ${show(shape)}`);
+        else adapter.named.set(tensor, t);
+        return t;
+      };
+      for (const [path, w] of this.#linears) {
+        const { r, scaling } = own(path) ?? {};
+        if (r === undefined || (config.target_modules === 'all-linear' && !found.has(`${path} A`))) continue;
+        const [out, inside] = w.shape as [number, number];
+        adapter.deltas.set(path, { a: take(path, 'A', [r, inside]), b: take(path, 'B', [out, r]), scaling: scaling! });
+      }
+      if (adapter.deltas.size === 0)
+        problems.push(`target_modules ${JSON.stringify(config.target_modules)} names no linear`);
+      if (problems.length > 0) {
+        const few = `${problems.slice(0, 5).join('; ')}${problems.length > 5 ? '; ...' : ''}`;
+        throw new UserError(`[${name}] the adapter does not fit ${model}: ${few}. Is it another model's?`);
+      }
+      adapter.unused = [...tensors.keys()].filter((tensor) => !adapter.named.has(tensor));
+      const views = new Map<string, TensorView>(
+        [...tensors].map(([t, { info }]) => [t, { tensor: t, shape: info.shape }]),
+      );
+      const fill = async (source: typeof checkpoint, signal?: AbortSignal) => {
+        const requests = { wanted: adapter.named, matrices: new Set<Tensor>(), missing: [], misshaped: [] };
+        await loadAll(source, requests, views, await device().heir(), { signal, restore });
+      };
+      const restore = async () => {
+        const again = await openCheckpoint(from, { ...options, file: FILE });
+        await fill(again).finally(() => again.close());
+      };
+      await fill(checkpoint, options.signal);
+      return adapter;
+    } finally {
+      await checkpoint.close();
+    }
+  }
+}
