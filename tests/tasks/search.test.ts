@@ -1,6 +1,6 @@
 // Search in a folder: what is found, what is kept between searches, and folders as people have them.
 import { copyFileSync, existsSync } from 'node:fs';
-import { link, mkdir, mkdtemp, readdir, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
@@ -9,9 +9,13 @@ import { findPictures } from '../../src/io/pictures.ts';
 import { embedder } from '../../src/tasks/embedder.ts';
 import { type Searcher, searcher, type UpdateOptions } from '../../src/tasks/search.ts';
 import { type Entries, openIndex } from '../../src/tasks/search-index.ts';
+import { shipped } from '../../src/tasks/shipped.ts';
+import { captioned, openWorld, render } from '../../src/world/index.ts';
 import { tinyFolder, withNumber } from './support.ts';
 
 const clip = tinyFolder('clip');
+vi.setConfig({ testTimeout: 300_000 }); // a software adapter compiles each kernel first
+
 let root: string;
 let folder: string;
 let search: Searcher;
@@ -224,6 +228,23 @@ test('names of every kind; links; what is no picture', async () => {
   expect(found.told).toHaveLength(2);
   expect(Object.keys(await scores()).sort()).toEqual([...names].sort());
   expect(await update()).toMatchObject({ embedded: 0 });
+});
+
+test('of 200 drawn scenes, words find those that they are true of', async () => {
+  const world = await openWorld(async (file) => readFile(await shipped(`world/${file}`)));
+  const scenes = Array.from({ length: 200 }, (_, index) =>
+    captioned(world, { seed: 5, index, split: 'unseen' }, { detail: 'full' }),
+  );
+  for (const [i, { scene }] of scenes.entries())
+    await writeFile(full(`${i}.png`), await encodePng(render(world, scene)));
+  using drawn = await searcher(folder, await shipped('tessera-clip'), 'tessera-clip');
+  expect(await update(drawn, { batch_size: 40 })).toMatchObject({ pictures: 200, embedded: 200, told: [] });
+  const ranks: number[] = [];
+  for (const [i, { caption }] of scenes.slice(0, 20).entries()) {
+    ranks.push(1 + (await drawn(caption, 200)).findIndex(({ picture }) => picture === `${i}.png`));
+  }
+  const median = ranks.sort((a, b) => a - b)[10]!;
+  expect(median).toBeLessThan(40); // 24; chance is 100
 });
 
 test('10,000 files are listed, and kept', async () => {
