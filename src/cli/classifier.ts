@@ -4,7 +4,7 @@ import type { Classification, ZeroShotImageClassifier } from '../tasks/zero-shot
 import { type Loaded, withLoaded } from './loaded.ts';
 import type { DeviceOptions, HubOptions } from './options.ts';
 import { bar, paint, percent, type Terminal } from './terminal.ts';
-import { pad, visible, widest } from './text.ts';
+import { pad, shorten, visible, widest } from './text.ts';
 
 export type Opened = Omit<Loaded<never>, 'task'> & { classify: ZeroShotImageClassifier };
 
@@ -21,9 +21,11 @@ export const withClassifier = (
     ({ task: classify, ...more }) => work({ classify, ...more }),
   );
 
+const LABEL = 60; // columns of a label; all of it is in the document of --json
+
 /** One line for each label: name, bar, percent. */
 export function rows(of: readonly Classification[], terminal: Terminal): string[] {
-  const names = of.map(({ label }) => visible(label));
+  const names = of.map(({ label }) => visible(shorten(label, LABEL)));
   const width = widest(names);
   const line = ({ score }: Classification, i: number) =>
     `  ${pad(names[i]!, width)}  ${paint(terminal, 'cyan', bar(score))} ${percent(score)}`;

@@ -34,6 +34,20 @@ export const widest = (texts: readonly string[]): number =>
 /** `padEnd` by columns. */
 export const pad = (text: string, width: number): string => text + ' '.repeat(Math.max(0, width - columns(text)));
 
+/** A text of at most `width` columns; a longer one ends in `…`. */
+export function shorten(text: string, width: number): string {
+  const start = text.slice(0, 16 * width);
+  if (start === text && columns(text) <= width) return text;
+  let kept = '';
+  let left = width - 1;
+  for (const { segment } of GRAPHEMES.segment(start)) {
+    left -= columns(segment);
+    if (left < 0) break;
+    kept += segment;
+  }
+  return `${kept}…`;
+}
+
 /** Lines of at most `width` columns, broken between words; a longer word has a line of its own. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];

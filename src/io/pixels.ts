@@ -58,6 +58,12 @@ export function orient(image: Pixels, orientation: number): Pixels {
   return { width, height, channels, data: out };
 }
 
+/** What `centerCrop` of a picture of this size keeps of it. */
+export function middle(width: number, height: number, crop: { width: number; height: number }) {
+  const [left, top] = [Math.max(0, cropStart(width, crop.width)), Math.max(0, cropStart(height, crop.height))];
+  return { left, top, width: Math.min(width, crop.width), height: Math.min(height, crop.height) };
+}
+
 /** The middle `width` x `height` as transformers cuts it; where the picture is smaller, zeros (black) around it. */
 export function centerCrop(image: Pixels, width: number, height: number): Pixels {
   const left = cropStart(image.width, width);

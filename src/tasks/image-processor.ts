@@ -4,7 +4,7 @@
 import { UserError } from '../io/error.ts';
 import { MAX_PIXELS } from '../io/image.ts';
 import { isObject } from '../io/json.ts';
-import { centerCrop, overWhite, type Pixels } from '../io/pixels.ts';
+import { centerCrop, middle, overWhite, type Pixels } from '../io/pixels.ts';
 import { FILTERS, type Filter, resize } from '../io/resize.ts';
 
 /** [3, H, W] of one picture. */
@@ -47,18 +47,19 @@ export function imageProcessor(config: Config, where = 'preprocessor_config.json
   const scale = read.flag('do_rescale', true) ? read.number('rescale_factor', 1 / 255) : 1;
   const normalize = read.flag('do_normalize', true);
   const mean = read.triple('image_mean', defaults.mean);
-  const std = read.triple('image_std', defaults.std);
+  const std = read.triple('image_std', defaults.std, (v) => Math.fround(v) !== 0, 'three numbers other than 0');
   const tables = [0, 1, 2].map((i) => levels(scale, normalize ? mean[i]! : 0, normalize ? std[i]! : 1));
   return (image, name = 'image') => {
     let picture = overWhite(image);
     if (target) {
       const { width, height } = target(picture);
-      if (width * height > MAX_PIXELS) {
+      const part = crop ? middle(width, height, crop) : { left: 0, top: 0, width, height };
+      if (part.width * part.height > MAX_PIXELS) {
         throw new UserError(
           `[${name}] a picture of ${image.width} x ${image.height} would become ${width} x ${height}: crop it to a less extreme shape`,
         );
       }
-      picture = resize(picture, width, height, filter);
+      picture = resize(picture, width, height, filter, part);
     }
     if (crop) picture = centerCrop(picture, crop.width, crop.height);
     return planes(picture, tables);
@@ -119,8 +120,10 @@ function reader(c: Config, where: string) {
   return {
     flag: (name: string, otherwise: boolean) => field(name, otherwise, (v) => typeof v === 'boolean', 'true or false'),
     number: (name: string, otherwise: number) => field(name, otherwise, isNumber, 'a number'),
-    triple: (name: string, otherwise: number[]) =>
-      field(name, otherwise, (v) => Array.isArray(v) && v.length === 3 && v.every(isNumber), 'three numbers'),
+    triple(name: string, otherwise: number[], fits = (_: number) => true, want = 'three numbers') {
+      const good = (v: unknown) => Array.isArray(v) && v.length === 3 && v.every((one) => isNumber(one) && fits(one));
+      return field(name, otherwise, good, want);
+    },
     filter(name: string): Filter {
       const id = field(name, FILTERS.indexOf('bicubic'), (v) => FILTERS[v as number] !== undefined, '0 to 5');
       return FILTERS[id]!;

@@ -20,6 +20,20 @@ function siglipText(text: string, { config }: Tokenizer): string {
     .trim();
 }
 
+const LONGEST = 64; // letters of a token; those of CLIP and SigLIP have fewer
+
+/** The beginning of a text that is enough for so many tokens, of which a word is at least one. */
+function beginning(text: string, tokens: number): string {
+  const most = tokens * LONGEST;
+  if (text.length <= most) return text;
+  let count = 0;
+  for (const { 0: word, index } of text.matchAll(/\S+/g)) {
+    if (word.length > most) return text.slice(0, index + most);
+    if (++count === tokens) return text.slice(0, index + word.length);
+  }
+  return text;
+}
+
 /**
  * The function from texts to `input_ids` (i32 [T, L]) of a model; a text that is too long for it is cut. Throws a UserError
  * when there is no tokenizer.
@@ -33,7 +47,7 @@ export async function sentences(
   const { max_position_embeddings: max_length = positions } = { ...config.text_config, ...config.text_config_dict };
   const tokenizer = await AutoTokenizer.from_pretrained(from);
   return (texts) => {
-    const cleaned = texts.map((text) => clean(text, tokenizer));
+    const cleaned = texts.map((text) => beginning(clean(text, tokenizer), max_length));
     return tensor(tokenizer(cleaned, { padding, truncation: true, max_length }).input_ids, { dtype: 'i32' });
   };
 }

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { rows } from '../../src/cli/classifier.ts';
-import { columns, oneLine, pad, visible, widest, wrap } from '../../src/cli/text.ts';
+import { columns, oneLine, pad, shorten, visible, widest, wrap } from '../../src/cli/text.ts';
 import { writeSafetensors } from '../../src/io/safetensors.ts';
 import { build, makeFolder, ROOT, tessera } from './run.ts';
 
@@ -54,6 +54,18 @@ test('the demo says in one line why its port does not do', async () => {
   other.close();
   expect(status).toBe(1);
   expect(err).toMatch(/^\[serve\] .*(EADDRINUSE|in use).*; try another: npm run demo -- 0\n$/i);
+});
+
+test('a text that is too long', () => {
+  expect([shorten('a cat', 5), shorten('a cat', 4), shorten('樱桃樱桃', 6), shorten('樱桃', 4)]).toEqual([
+    'a cat',
+    'a c…',
+    '樱桃…',
+    '樱桃',
+  ]);
+  const start = performance.now();
+  expect(shorten('x'.repeat(1e7), 8)).toBe('xxxxxxx…');
+  expect(performance.now() - start).toBeLessThan(1000);
 });
 
 test('columns of a text', () => {

@@ -85,6 +85,7 @@ describe('refuses a config that it can not follow', () => {
     [{ resample: 6 }, 'resample: got 6, want 0 to 5'],
     [{ do_resize: 'yes' }, 'do_resize: got "yes", want true or false'],
     [{ image_mean: [1, 2] }, 'image_mean: got [1,2], want three numbers'],
+    [{ image_std: [0, 0.5, 0.5] }, 'image_std: got [0,0.5,0.5], want three numbers other than 0'],
     [{ rescale_factor: '1/255' }, 'rescale_factor: got "1/255", want a number'],
     [{ do_pad: true }, 'do_pad is not supported'],
   ];
@@ -119,7 +120,20 @@ test('any config: a processor or a UserError', async () => {
 });
 
 test('a picture of an extreme shape is refused before it is enlarged', () => {
-  const process = imageProcessor({ image_processor_type: 'CLIPImageProcessor', size: { shortest_edge: 64 } });
+  const clip = { image_processor_type: 'CLIPImageProcessor', size: { shortest_edge: 64 } };
   const image = { width: 500_000, height: 1, channels: 3 as const, data: new Uint8Array(1_500_000) };
-  expect(() => process(image)).toThrow('would become 32000000 x 64');
+  expect(() => imageProcessor({ ...clip, do_center_crop: false })(image)).toThrow('would become 32000000 x 64');
+});
+
+test.each([2, 3])('of a picture that is cropped only what stays is enlarged, by filter %d', (resample) => {
+  const process = imageProcessor({ image_processor_type: 'CLIPImageProcessor', resample, image_std: [1, 1, 1] });
+  const data = Uint8Array.from({ length: 60_000 }, (_, i) => (i % 3 === 0 ? i / 240 : 7));
+  const start = performance.now();
+  const { data: tall, shape } = process({ width: 1, height: 20_000, channels: 3, data });
+  const { data: wide } = process({ width: 20_000, height: 1, channels: 3, data });
+  expect(performance.now() - start).toBeLessThan(2000); // of a billion pixels it would be minutes
+  expect(shape).toEqual([3, 224, 224]);
+  const red = (values: Float32Array, y: number, x: number) => values[224 * y + x];
+  expect(red(tall, 3, 200)).toBe(red(wide, 200, 3));
+  expect(red(tall, 110, 5)).toBeCloseTo(125 / 255 - 0.48145466, 2);
 });

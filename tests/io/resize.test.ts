@@ -16,6 +16,13 @@ describe.each(FILTERS.map((name, id) => [name, id] as const))('%s', (name, id) =
     expect([got.width, got.height, got.channels]).toEqual([c.width, c.height, size.channels]);
     if (c.pixels) expect(got.data).toEqual(fromBase64(c.pixels));
     else expect(await sha256(got.data)).toBe(c.sha256);
+    const part = { left: c.width >> 2, top: c.height >> 1, width: (c.width + 1) >> 1, height: (c.height + 1) >> 1 };
+    const some = resize({ ...size, data: fromBase64(pixels) }, c.width, c.height, name, part);
+    expect([some.width, some.height, some.channels]).toEqual([part.width, part.height, size.channels]);
+    for (let y = 0; y < part.height; y++) {
+      const [row, from] = [part.width * size.channels, ((part.top + y) * c.width + part.left) * size.channels];
+      expect(some.data.subarray(y * row, (y + 1) * row)).toEqual(got.data.subarray(from, from + row));
+    }
   });
 });
 

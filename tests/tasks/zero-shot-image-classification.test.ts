@@ -8,8 +8,9 @@ import { defaultDevice, setTrace, tensor } from '../../src/index.ts';
 import { AutoModel, AutoProcessor, AutoTokenizer } from '../../src/tasks/auto.ts';
 import { load_image } from '../../src/tasks/load-image.ts';
 import { pipeline } from '../../src/tasks/pipeline.ts';
+import { sentences } from '../../src/tasks/sentences.ts';
 import { promptOf, type ZeroShotImageClassifier } from '../../src/tasks/zero-shot-image-classification.ts';
-import { pictures, tinyFolder, withNumber } from './support.ts';
+import { golden, pictures, tinyFolder, withNumber } from './support.ts';
 
 const LABELS = ['a cat', 'dog', 'the very long name of some thing', 'b'];
 const TASK = 'zero-shot-image-classification';
@@ -100,6 +101,24 @@ test('labels too long for the model are cut, their end kept', async () => {
   expect(a!.score).toBe(0.5);
   expect(b!.score).toBe(0.5);
   classify.dispose();
+});
+
+test('of a long text only as much is looked at as the model takes', async () => {
+  const folder = golden('tokenizer-clip');
+  const idsOf = await sentences(folder, 'clip', {});
+  const tokenizer = await AutoTokenizer.from_pretrained(folder);
+  const texts = [
+    'a photo of a cat, ',
+    'abcdefghij',
+    '  two  rooms\n',
+    '樱桃',
+    'ab '.repeat(60) + 'longer'.repeat(900),
+  ].map((part) => part.repeat(Math.ceil(6000 / part.length)));
+  const want = tokenizer(texts, { truncation: true, max_length: 77, padding: true }).input_ids;
+  expect(await idsOf(texts).tolist()).toEqual(want);
+  const start = performance.now();
+  idsOf(['a photo of a cat '.repeat(60_000), 'abcdefghij'.repeat(100_000)]);
+  expect(performance.now() - start).toBeLessThan(4000);
 });
 
 test('SigLIP hears neither case nor punctuation', async () => {
