@@ -117,7 +117,8 @@ export class Decoder implements Disposable {
     const L = ids[0]!.length;
     await this.#reserve(L);
     if (this.#kind.processors.includes('repetition_penalty')) {
-      this.#state.history = await widen(integers(ids), 1, this.#cache.capacity).realize();
+      const { capacity } = this.#cache;
+      this.#state.history = integers(ids.map((row) => [...row, ...new Array<number>(capacity - L).fill(0)]));
     }
     if (ids.length > 1) this.#state.open = tensor([...isOpen], { dtype: 'bool' });
     const positions = mask?.map(positionsOf);
@@ -129,8 +130,11 @@ export class Decoder implements Disposable {
       const result = record(this.#model, this.#kind, asTensors(args));
       const isLast = end === L;
       const wanted = isLast ? result : only(result, /^(cache|history)/);
-      await run(Object.values(wanted), { signal: this.#generation.signal });
-      for (const t of Object.values(given)) t.dispose();
+      try {
+        await run(Object.values(wanted), { signal: this.#generation.signal });
+      } finally {
+        for (const t of Object.values(given)) t.dispose();
+      }
       this.#take(wanted, end);
       if (isLast) return result;
     }

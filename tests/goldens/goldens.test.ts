@@ -193,7 +193,17 @@ describe('the command', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  const SAMPLE = ['--only', 'clip-text', '--only', '*-processor', '--only', 'tokenizer-*', '--json'];
+  const SAMPLE = [
+    '--only',
+    'clip-text',
+    '--only',
+    'llama-gqa',
+    '--only',
+    '*-processor',
+    '--only',
+    'tokenizer-*',
+    '--json',
+  ];
   let inNode = '';
   test.each(RUNTIMES)('%s gives the bits of Node', { timeout: 180_000 }, async (runtime) => {
     const { code, out } = await run(CASES, ...SAMPLE, '--runtime', runtime);
@@ -204,8 +214,11 @@ describe('the command', () => {
     expect(cases.map((report) => report.case)).toEqual([
       'clip-processor',
       'clip-text',
+      'llama-gqa',
       'siglip-processor',
       'tokenizer-clip',
+      'tokenizer-llama',
+      'tokenizer-llama-metaspace',
     ]);
     expect(cases[1]!.missing).toEqual([]);
     const keys = ['ok', 'max_abs', 'scale', 'f32_error', 'sha256'];

@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => generate.dispose());
 
-const ROUNDS = process.env.MODE === 'full' ? 500 : 20;
+const ROUNDS = process.env.MODE === 'full' ? 500 : 14;
 const OPTIONS: TextOptions = { max_new_tokens: 12, eos_token_id: [] };
 const user = (content: string): Message => ({ role: 'user', content });
 const assistant = (content: string): Message => ({ role: 'assistant', content });
@@ -176,7 +176,7 @@ describe('a session', () => {
   }, async () => {
     const device = await defaultDevice();
     using session = generate.session();
-    const live: number[] = [];
+    let after10 = 0;
     for (let round = 0; round < ROUNDS; round++) {
       const question = [user(`hello ${round % 7}`)];
       const sampled = { do_sample: true, top_k: 9, repetition_penalty: 1.2, seed: round };
@@ -189,10 +189,11 @@ describe('a session', () => {
       })();
       await expect(cut).rejects.toThrow(/abort/);
       expect(await say(session, question, sampled)).toBe(first);
-      await trim(device);
-      live.push(device.pool.stats.live);
+      if (round !== 9 && round !== ROUNDS - 1) continue;
+      await trim(device); // plans, which keep buffers too
+      after10 ||= device.pool.stats.live;
     }
-    expect(Math.max(...live.slice(10))).toBeLessThanOrEqual(live[9]!);
+    expect(device.pool.stats.live).toBeLessThanOrEqual(after10);
   });
 
   it('goes on after the device was lost in the middle of an answer', async () => {
