@@ -28,7 +28,8 @@ fn most() -> u32 {
   var top = 0u;
   for (var i = 0u; i < WG; i++) {
     if (place[i] < 0) { return i; }
-    if (best[i] > best[top]) { top = i; }
+    let is_empty = place[i] == i32(p.cols); // beyond a short row; -inf is less than what it holds
+    if (!is_empty && (best[i] > best[top])) { top = i; }
   }
   return top;
 }

@@ -67,6 +67,11 @@ async function converse(
   });
   let messages = [...system];
   let answering: AbortController | undefined;
+  let isOver = false;
+  lines.on('close', () => {
+    isOver = true;
+    answering?.abort();
+  });
   lines.on('SIGINT', () => {
     if (answering) return answering.abort();
     print('\n(/exit or Ctrl-D ends the conversation)');
@@ -85,7 +90,7 @@ async function converse(
     },
     '/load': async (file) => {
       const notes = await session.load(await explain(named(file), 'cannot be read', () => readFile(file)));
-      messages = JSON.parse(notes.messages ?? '[]') as Message[];
+      messages = messagesOf(notes.messages);
       print(`${session.tokens.length} tokens, ${messages.length} messages`);
     },
     '/stats': () => {
@@ -118,12 +123,21 @@ async function converse(
       else if (name.startsWith('/')) throw new UserError(`[chat] ${name}: no such command, see /help`);
       else if (name !== '') await answer(line.trim());
     } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      complain(`error: ${error.message}`);
+      complain(`error: ${error instanceof Error ? error.message : String(error)}`);
     }
+    if (isOver) break; // a prompt would open the input again
     lines.prompt();
   }
   lines.close();
+}
+
+/** The messages that were saved with a session; none where it was saved by other means. */
+function messagesOf(note = '[]'): Message[] {
+  try {
+    return JSON.parse(note) as Message[];
+  } catch {
+    throw new UserError('[chat] the messages in the file are broken: the conversation begins anew');
+  }
 }
 
 function named(file: string): string {

@@ -34,7 +34,7 @@ export type LlamaInputs = {
   position_ids?: Tensor | undefined;
   /** What went before; it is written, and its tensors become those that the writes return. */
   past_key_values?: KVCache | undefined;
-  /** Frequencies of the rotary positions, where they are not those of `model.inv_freq` for all tokens so far. */
+  /** Frequencies of the rotary positions; by default `model.inv_freq(n)` for the n tokens so far. */
   inv_freq?: Tensor;
   /** Logits of so many last tokens; by default of all. */
   logits_to_keep?: number;
@@ -105,9 +105,7 @@ function llama(w: Weights, config: Config) {
     const L = x.shape[1]!;
     const past = cache?.length ?? 0;
     const positions = position_ids ?? arange(L).add(past).unsqueeze(0);
-    const known = position_ids?.base.host; // else they are counted
-    const tokens = known ? Math.max(...known) + 1 : Number(past) + L;
-    const frequency = rest.inv_freq ?? inv_freq(tokens);
+    const frequency = rest.inv_freq ?? inv_freq(Number(past) + L);
     const turned = turn(positions, frequency);
     const seen = cache
       ? { attn_mask: visible(cache, L, attention_mask) }

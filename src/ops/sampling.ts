@@ -103,16 +103,16 @@ const choosing = (name: string, changes: Record<string, string>) =>
     },
     ([x]) => ({ shape: [x!.shape[0]!], dtype: 'i32' }),
   );
-const drawn = choosing('multinomial', {});
+const drawn = choosing('draw_token', {});
 const likeliest = choosing('likeliest', { choice: 'likeliest' });
 
 /** Where a random number comes from: the same key and position give the same, on every device. */
 export type Random = { seed_low: number | Tensor; seed_high: number | Tensor; position: number | Tensor };
 
 /** A token of each row, drawn with the probabilities softmax(logits): i32 [rows], -1 where a row has a NaN. */
-export function multinomial(logits: Tensor, { position, seed_low, seed_high }: Random): Tensor {
-  const numbers = [position, seed_low, seed_high].map((v) => parameter('multinomial', v, 'u32'));
-  return drawn([rowsOf('multinomial', logits), ...numbers]);
+export function draw_token(logits: Tensor, { position, seed_low, seed_high }: Random): Tensor {
+  const numbers = [position, seed_low, seed_high].map((v) => parameter('draw_token', v, 'u32'));
+  return drawn([rowsOf('draw_token', logits), ...numbers]);
 }
 
 /** The likeliest token of each row, the first of equals: i32 [rows], -1 where a row has a NaN. */

@@ -6,7 +6,7 @@ import type { Config, FromPretrained } from '../io/pretrained.ts';
 import { stack, tensor } from '../ops/index.ts';
 import { checkOptions, describe } from '../tensor/check.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { decode } from './decode.ts';
+import { decode, forget, type Held } from './decode.ts';
 import type { CausalLM } from './decoder.ts';
 import { type GenerateOptions, settle } from './generation-config.ts';
 
@@ -50,6 +50,9 @@ function checkRows(ids: number[][], mask: number[][] | undefined, vocab_size: nu
       `[generate] attention_mask: got rows of ${mask.map((row) => row.length)}, want the shape of input_ids`,
     );
   }
+  if (mask?.some((row) => row.at(-1) === 0)) {
+    throw new UserError('[generate] attention_mask: got a row that ends in 0, want padding on the left');
+  }
 }
 
 async function generate(model: CausalLM & { generation_config: Config }, inputs: GenerateInputs & Outputs) {
@@ -62,17 +65,25 @@ async function generate(model: CausalLM & { generation_config: Config }, inputs:
   const generation = settle(options, model.generation_config, model.config);
   const sequences = ids.map((row) => [...row]);
   const logits: Tensor[] = [];
-  const held = {};
+  const held: { at?: Held | undefined } = {};
+  const isKept = output_logits && return_dict_in_generate === true;
   streamer?.put(ids);
-  for await (const step of decode(model, held, { ids, mask }, generation, output_logits)) {
-    for (const [b, token] of step.tokens.entries()) sequences[b]!.push(token);
-    if (step.logits) logits.push(step.logits);
-    streamer?.put(step.tokens.map((token) => [token]));
+  try {
+    for await (const step of decode(model, held, { ids, mask }, generation, isKept)) {
+      for (const [b, token] of step.tokens.entries()) sequences[b]!.push(token);
+      if (step.logits) logits.push(step.logits);
+      streamer?.put(step.tokens.map((token) => [token]));
+    }
+  } catch (error) {
+    for (const t of logits) t.dispose();
+    throw error;
+  } finally {
+    forget(held);
   }
   streamer?.end();
   const all = tensor(sequences.flat(), [ids.length, sequences[0]!.length], { dtype: 'i32' });
   if (!return_dict_in_generate) return all;
-  return { sequences: all, ...(output_logits && { logits: stack(logits, 1) }) };
+  return { sequences: all, ...(isKept && { logits: stack(logits, 1) }) };
 }
 
 /** Gives a model its generate. */

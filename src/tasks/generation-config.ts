@@ -40,8 +40,14 @@ const RULES: Record<string, { want: string; holds(v: number): boolean }> = {
 
 /** Throws a UserError for a value that no generation can have. */
 export function settle(options: GenerateOptions, file: Config, config: Config): Generation {
-  const given = (name: string): unknown =>
-    (options as Record<string, unknown>)[name] ?? file[name] ?? config[name] ?? undefined;
+  const given = (name: string): unknown => {
+    const asked = (options as Record<string, unknown>)[name];
+    if (asked !== undefined && asked !== null) return asked;
+    const value = file[name] ?? config[name] ?? undefined;
+    // files hold values that nobody asked for and greedy generation never reads: pad_token_id -1, temperature 0
+    const isIdle = name === 'pad_token_id' || (name in SAMPLING && given('do_sample') !== true);
+    return isIdle && typeof value === 'number' && !RULES[name]!.holds(value) ? undefined : value;
+  };
   const number = (name: string, otherwise: number): number => {
     const value = given(name) ?? otherwise;
     const { want, holds } = RULES[name]!;

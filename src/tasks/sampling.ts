@@ -1,5 +1,5 @@
 // How a token is chosen: the processors of transformers' generate, in its order, each only where it has something to do.
-import { likeliest_token, min_p, multinomial, type Random, repetition_penalty, top_k, top_p } from '../ops/index.ts';
+import { draw_token, likeliest_token, min_p, type Random, repetition_penalty, top_k, top_p } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** Names and meaning as in transformers' GenerationConfig; numbers are arguments of the step, so they may change at no cost. */
@@ -44,4 +44,4 @@ export function process(
 
 /** The token of each row, i32 [B]; -1 where the logits have a NaN. */
 export const choose = (scores: Tensor, random?: Random): Tensor =>
-  random ? multinomial(scores, random) : likeliest_token(scores);
+  random ? draw_token(scores, random) : likeliest_token(scores);

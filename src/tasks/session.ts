@@ -111,10 +111,11 @@ export class Session implements Disposable {
         const [token] = tokens as [number];
         first_token_ms ||= performance.now() - start;
         ids.push(token);
-        const piece = note(stops.push(text.push(token)));
+        const isEnd = generation.eos_token_id.includes(token);
+        const piece = isEnd ? '' : note(stops.push(text.push(token)));
         finish_reason = 'aborted';
         if (stops.isOver) finish_reason = 'stop';
-        else if (generation.eos_token_id.includes(token)) finish_reason = 'eos';
+        else if (isEnd) finish_reason = 'eos';
         else if (ids.length === max_new_tokens) finish_reason = 'length';
         const isLast = finish_reason !== 'aborted';
         if (piece !== '') yield piece;
@@ -168,9 +169,10 @@ export class Session implements Disposable {
     if (metadata.get('format') !== FORMAT || idsInfo?.dtype !== 'I32' || !fits || tensors.size !== names.length + 1) {
       throw new UserError('[session] not a session of this model: want a file that its session.save() gave');
     }
+    const own = new Uint8Array(bytes); // a slice of Node's Buffer would share the memory of all
     const part = (name: string) => {
       const { begin, end } = tensors.get(name)!;
-      return bytes.slice(begin, end).buffer as ArrayBuffer;
+      return own.slice(begin, end).buffer;
     };
     const ids = [...new Int32Array(part('ids'))];
     const made = names.map((name) => tensor(new Float32Array(part(name)), shape));

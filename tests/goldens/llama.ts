@@ -14,8 +14,13 @@ export const llama: Record<string, Family> = {
     forward: method({
       inputs: ['input_ids', 'attention_mask?', 'position_ids?'],
       args: { output_hidden_states: isBoolean, kept: (value) => value === 'logits where the mask is 1' },
-      run(model: Model, inputs, { kept }) {
-        const { logits, last_hidden_state, hidden_states } = model.forward(inputs);
+      async run(model: Model, inputs, { kept }) {
+        const positions = inputs.position_ids && [...(await inputs.position_ids.data())];
+        const inv_freq = positions && model.inv_freq(Math.max(...positions) + 1); // as 'dynamic' has them
+        const { logits, last_hidden_state, hidden_states } = model.forward({
+          ...inputs,
+          ...(inv_freq && { inv_freq }),
+        });
         const states = hidden_states.map((state, i) => [`hidden_states.${i}`, state]);
         const shown = kept ? logits.mul(inputs.attention_mask!.unsqueeze(-1)) : logits;
         return { logits: shown, last_hidden_state, ...Object.fromEntries(states) };

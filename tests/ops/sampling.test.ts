@@ -1,9 +1,9 @@
 // The choice of tokens against plain definitions of it.
 import { describe, expect, it } from 'vitest';
 import {
+  draw_token,
   likeliest_token,
   min_p,
-  multinomial,
   repetition_penalty,
   scalar,
   type Tensor,
@@ -82,6 +82,11 @@ describe.each([
     expect(await likeliest_token(tensor(x)).tolist()).toEqual(x.map((row) => row.indexOf(Math.max(...row))));
   });
 
+  it('a row of nothing but -inf gives its first', async () => {
+    const none = tensor([[Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY]]);
+    expect(await likeliest_token(none).tolist()).toEqual([0]);
+  });
+
   it('a NaN is found wherever it is', async () => {
     for (const at of [0, cols >> 1, cols - 1]) {
       const bad = x.map((row, r) => row.map((v, i) => (r === rows - 1 && i === at ? Number.NaN : v)));
@@ -89,8 +94,8 @@ describe.each([
       const scores = top_p(top_k(tensor(bad), 5), 0.9);
       for (const token of [
         likeliest_token(tensor(bad)),
-        multinomial(scores, random),
-        multinomial(min_p(tensor(bad), 0.1), random),
+        draw_token(scores, random),
+        draw_token(min_p(tensor(bad), 0.1), random),
       ]) {
         expect(((await token.tolist()) as number[]).map((v) => v < 0)).toEqual(x.map((_, r) => r === rows - 1));
       }
@@ -111,7 +116,7 @@ function philox(counter: readonly number[], key: readonly number[]): number[] {
   return [a, b, c, d].map(Number);
 }
 
-describe('multinomial', () => {
+describe('draw_token', () => {
   it('draws by the published random numbers', async () => {
     expect(philox([0, 0, 0, 0], [0, 0])).toEqual([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]); // Random123's own test
     const cols = 3000;
@@ -122,7 +127,7 @@ describe('multinomial', () => {
       [4294967295, 7, 3],
       [123456789, 0, 1000],
     ] as const) {
-      const got = (await multinomial(tensor(x), { seed_low, seed_high, position }).tolist()) as number[];
+      const got = (await draw_token(tensor(x), { seed_low, seed_high, position }).tolist()) as number[];
       x.forEach((row, r) => {
         const u = (philox([position, r, 0, 0], [seed_low, seed_high])[0]! >>> 8) / 2 ** 24;
         const likely = probabilities(row);
@@ -138,7 +143,7 @@ describe('multinomial', () => {
     const [both] = await kept(x);
     const drawn = new Set<number>();
     for (let position = 0; position < 40; position++) {
-      drawn.add(((await multinomial(x, { seed_low: 1, seed_high: 0, position }).tolist()) as number[])[0]!);
+      drawn.add(((await draw_token(x, { seed_low: 1, seed_high: 0, position }).tolist()) as number[])[0]!);
     }
     expect([...drawn].sort((a, b) => a - b)).toEqual(both);
   });

@@ -215,6 +215,7 @@ describe('decode', () => {
       await tokens(held, prompt(5 + (n % 3), n), options, 1 + (n % 5));
       await tokens(held, prompt(9, n), options);
       forget(held);
+      (await model.generate({ ...options, input_ids: [prompt(4, n)], output_logits: true })).dispose();
       await model.generate({
         ...options,
         input_ids: [prompt(4, n), prompt(4, 2)],

@@ -91,7 +91,7 @@ describe('a session', () => {
     const text = await say(session, 'hello', { eos_token_id: eos });
     expect(session.last!.finish_reason).toBe('eos');
     expect(session.last!.ids.at(-1)).toBe(eos);
-    expect(text.length).toBeGreaterThan(0);
+    expect(text).toBe(generate.tokenizer.decode(session.last!.ids.slice(0, -1)));
   });
 
   it('goes on after an abort, and after a loop that was left', async () => {
@@ -121,7 +121,7 @@ describe('a session', () => {
     const talk = [user('hello'), assistant(first), user('and?')];
     const file = await session.save({ who: 'me' });
     using later = generate.session();
-    expect(await later.load(file)).toMatchObject({ who: 'me' });
+    expect(await later.load(Buffer.from(file))).toMatchObject({ who: 'me' });
     expect(later.tokens).toEqual(session.tokens);
     expect(await say(later, talk)).toBe(await say(session, talk));
     expect(later.last!.stats.reused_tokens).toBeGreaterThan(10);
