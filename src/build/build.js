@@ -1,6 +1,7 @@
 // Builds dist/: index.js for Node, Bun and Deno, browser.js and worker.js for pages, cli.js for the command line, types/ with
-// --types. Prints what engine + CLIP weigh and fails above the limit. --quiet: nothing but errors.
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+// --types. Prints what engine + CLIP weigh and fails above the limit. --quiet: nothing but errors. --if-older: nothing is done
+// where dist/ is newer than what it is made of, as in a checkout that nobody may write to.
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -9,6 +10,9 @@ import { build } from 'esbuild';
 import { wgslPlugin } from './wgsl.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** What dist/ holds. */
+const FILES = ['index.js', 'browser.js', 'worker.js', 'cli.js'];
 
 /** Largest that engine + CLIP may be, minified and gzipped. */
 const MAX_KB = 100;
@@ -93,8 +97,8 @@ export async function buildAll({ types = false, folder = path.join(ROOT, 'dist')
     file({ ...PAGE, stdin }),
   ]);
   await mkdir(folder, { recursive: true });
-  const files = { 'index.js': index, 'browser.js': browser, 'worker.js': worker, 'cli.js': cli };
-  for (const [name, bytes] of Object.entries(files)) {
+  for (const [i, bytes] of [index, browser, worker, cli].entries()) {
+    const name = FILES[i];
     const draft = path.join(folder, `${name}.${process.pid}`); // whole or not at all: tests build in parallel
     await writeFile(draft, bytes);
     if (name === 'cli.js') await chmod(draft, 0o755);
@@ -127,7 +131,22 @@ async function buildTypes(outDir) {
   }
 }
 
+/** Whether what is built lies in `folder` and is newer than each of `sources`, files and folders with all that is in them. */
+export async function isNewer(folder, sources) {
+  const timeOf = async (file) => (await stat(file)).mtimeMs;
+  const inside = async (place) => {
+    if (!(await stat(place)).isDirectory()) return [place];
+    const entries = await readdir(place, { recursive: true });
+    return [place, ...entries.map((name) => path.join(place, name))];
+  };
+  const built = await Promise.all(FILES.map((name) => timeOf(path.join(folder, name)))).catch(() => []);
+  const files = (await Promise.all(sources.map(inside))).flat();
+  return built.length > 0 && Math.min(...built) > Math.max(...(await Promise.all(files.map(timeOf))));
+}
+
 async function main(argv) {
+  const sources = ['src', 'shaders', 'package.json'].map((name) => path.join(ROOT, name));
+  if (argv.includes('--if-older') && (await isNewer(path.join(ROOT, 'dist'), sources))) return;
   const quiet = argv.includes('--quiet');
   const start = performance.now();
   const sizes = await buildAll({ types: argv.includes('--types') });

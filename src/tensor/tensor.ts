@@ -130,6 +130,10 @@ export class Tensor {
     const what = this.op?.name ?? (this.storage ? 'computed' : 'data');
     return `${what} ${this.dtype} ${show(this.shape)}`;
   }
+  /** JSON has no tensors: this throws, and says what to write in their place. */
+  toJSON(): never {
+    throw new TypeError(`[tensor] toJSON: got ${this}, want its values: JSON.stringify(await x.tolist())`);
+  }
   /** What consoles show: one line with type, shape, where it is, and its values if they are few and on the host. */
   [INSPECT](): string {
     const { op, storage, host, fill, scalar } = this.base;

@@ -110,6 +110,11 @@ describe('full, zeros, ones, scalar', () => {
   });
 });
 
+it('JSON is told that it has no tensors', () => {
+  const want = '[tensor] toJSON: got data f32 [2], want its values: JSON.stringify(await x.tolist())';
+  expect(() => JSON.stringify({ x: tensor([1, 2]) })).toThrow(want);
+});
+
 it('a console shows one line of a tensor', async () => {
   const x = tensor([[1, 2.5]]);
   expect(inspect(x)).toBe('Tensor f32 [1, 2] on the host: 1, 2.5');
