@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type DeviceStorage, run } from '../../src/exec/run.ts';
-import { grad, type Tensor, tensor } from '../../src/index.ts';
+import { defaultDevice, grad, type Tensor, tensor } from '../../src/index.ts';
 import { quantised } from '../quantised.ts';
 import { random } from './harness.ts';
 
@@ -130,6 +130,25 @@ describe.each(['q8', 'q4'] as const)('products with %s', (dtype) => {
     expect(await x.matmul(w.transpose(0, 1)).data()).toEqual(await x.matmul(v.transpose(0, 1)).data());
     const dy = tensor(fill(m * n), [m, n]); // dx = dy w
     expect(await dy.matmul(w).data()).toEqual(await dy.matmul(v).data());
+  });
+  it.each([
+    [1, 384, 20],
+    [40, 160, 36],
+  ])('[%i, %i] x [.., %i] have them in the forms for GPUs', async (m, k, n) => {
+    const device = await defaultDevice();
+    const { software } = device.capabilities;
+    try {
+      Object.assign(device.capabilities, { software: false });
+      const x = tensor(fill(m * k), [m, k]);
+      const w = await tensor(fill(n * k), [n, k])
+        .to(dtype)
+        .realize();
+      const v = await w.to('f32').realize();
+      expect(await x.matmul(w.transpose(0, 1)).data()).toEqual(await x.matmul(v.transpose(0, 1)).data());
+      expect(await x.matmul(w.reshape([k, n])).data()).toEqual(await x.matmul(v.reshape([k, n])).data());
+    } finally {
+      Object.assign(device.capabilities, { software });
+    }
   });
   it('agree row by row with all rows at once, with an epilogue and in f16', async () => {
     const [m, k, n] = [11, 128, 24];
