@@ -240,7 +240,7 @@ test('says what is wrong', async () => {
     '[picture 2] cannot be read as a picture',
   );
   const line = { width: 500_000, height: 1, channels: 3, data: new Uint8Array(1_500_000) };
-  expect(await message(classify([pixels, line], ['a']))).toMatch(/^\[picture 2\] a picture of 500000 x 1 would become/);
+  expect(await classify([pixels, line], ['a'])).toHaveLength(2); // only what the crop keeps is resized
   expect(await message(classify('no.png', ['a']))).toMatchInlineSnapshot(`"[no.png] no such file: want a picture"`);
   classify.dispose();
   const without = (file: string) => {
