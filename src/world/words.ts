@@ -8,7 +8,7 @@ type Wordings<T> = Record<Wording, readonly T[]>;
 
 const OPENINGS: Wordings<string> = {
   seen: ['', '', 'a picture of ', 'a drawing of ', 'this picture shows ', 'i can see ', 'here you see '],
-  unseen: ['somebody drew ', 'in this scene you find ', 'look at '],
+  unseen: ['somebody drew ', 'this scene shows ', 'look at '],
 };
 const PLACED: Wordings<Record<Place, string>> = {
   seen: [
