@@ -1,14 +1,10 @@
 // Elements brought into order in memory.
 import transposeShader from '../../shaders/transpose.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
-import { plain } from '../tensor/dtype.ts';
 import { type Attrs, op } from '../tensor/op.ts';
-import { collapse, isContiguous } from '../tensor/shape.ts';
+import { collapse } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { map } from './elementwise-family.ts';
-
-const copy = map('contiguous', 'to_f32', [], [(dy) => dy]);
-const copyInt = { i32: map('contiguous', 'to_i32', [], null), u32: map('contiguous', 'to_u32', [], null) };
+import { inOrder } from './elementwise-family.ts';
 
 const run = kernel(transposeShader);
 const WG = constOf(transposeShader, 'WG');
@@ -57,9 +53,7 @@ const transposed = op(
 
 /** The same tensor with its elements in order in memory: itself if they are. What is quantised becomes f32. */
 export function contiguous(x: Tensor): Tensor {
-  const whole = x.base.scalar === null;
-  if (isContiguous(x.shape, x.layout) && whole && x.base.size === x.size) return x;
-  const dtype = plain(x.dtype);
-  if (whole && x.size > 0 && x.dtype in T && turned(x)) return transposed([x], { dtype });
-  return dtype === 'i32' || dtype === 'u32' ? copyInt[dtype]([x], { dtype }) : copy([x], { dtype });
+  const { dtype } = x;
+  const isTurned = x.base.scalar === null && x.size > 0 && dtype in T && turned(x) !== null;
+  return isTurned ? transposed([x], { dtype }) : inOrder(x);
 }

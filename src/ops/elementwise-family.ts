@@ -1,8 +1,9 @@
 // Nodes of the elementwise family: each op is one function of shaders/elementwise.wgsl.
 import elementwise from '../../shaders/elementwise.wgsl';
 import { checkDType, describe } from '../tensor/check.ts';
-import type { DType } from '../tensor/dtype.ts';
+import { type DType, plain } from '../tensor/dtype.ts';
 import { type Attrs, type Op, op } from '../tensor/op.ts';
+import { isContiguous } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** The node of a function of as many inputs as it is given, all of the shape of the result. */
@@ -11,6 +12,16 @@ export const map = (name: string, fn: string, saves: Op['saves'], backward: Op['
     shape: x[0]!.shape,
     dtype: result ?? (attrs.dtype as DType),
   }));
+
+const copy = map('contiguous', 'to_f32', [], [(dy) => dy]);
+const copyInt = { i32: map('contiguous', 'to_i32', [], null), u32: map('contiguous', 'to_u32', [], null) };
+
+/** `contiguous` as an elementwise op: a kernel that reads the result may do the copying. */
+export function inOrder(x: Tensor): Tensor {
+  if (isContiguous(x.shape, x.layout) && x.base.scalar === null && x.base.size === x.size) return x;
+  const dtype = plain(x.dtype);
+  return dtype === 'i32' || dtype === 'u32' ? copyInt[dtype]([x], { dtype }) : copy([x], { dtype });
+}
 
 const index = op({ name: 'arange', map: { shader: elementwise, fn: 'iota' }, backward: [] }, (_, attrs: Attrs) => ({
   shape: [attrs.n],

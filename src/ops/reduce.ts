@@ -7,6 +7,7 @@ import { type Backward, type Op, op } from '../tensor/op.ts';
 import { axis, numel, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { full } from './create.ts';
+import { inOrder } from './elementwise-family.ts';
 import { rowThreads } from './row.ts';
 
 const reduceRows = kernel(reduceShader);
@@ -87,10 +88,7 @@ function along(
     if (cols === 0 && name !== 'sum') throw new RangeError(`[${name}] x: got ${show(x.shape)}, nothing to reduce`);
     return full(shape, 0);
   }
-  let rows = x
-    .permute([...kept, ...reduced])
-    .contiguous()
-    .reshape([numel(outer), cols]);
+  let rows = inOrder(x.permute([...kept, ...reduced])).reshape([numel(outer), cols]); // read where it lies
   do rows = reduce(rows);
   while (rows.shape[1]! > 1);
   return rows.reshape(shape);

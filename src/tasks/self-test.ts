@@ -2,7 +2,7 @@
 import { run } from '../exec/run.ts';
 import type { Device } from '../gpu/device.ts';
 import { from_bits } from '../ops/bits.ts';
-import { concat, tensor } from '../ops/index.ts';
+import { concat, likeliest_token, repetition_penalty, tensor, top_k } from '../ops/index.ts';
 import { grad } from '../tensor/grad.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -151,6 +151,18 @@ function norm(): Case {
   };
 }
 
+/** One row by a matrix in q8 whose integers are known: the largest of each block is 127, so its scale is 1. */
+function quantised(): Case {
+  const [k, n] = [160, 12];
+  const x = noise(22, k);
+  const w = Float32Array.from(grid(n, k, (i, j) => (j % 32 === 0 ? 127 : ((37 * i + 11 * j) % 255) - 127)));
+  return {
+    roundings: 32,
+    compute: () => tensor(x, [1, k]).matmul(tensor(w, [n, k]).to('q8').transpose(0, 1)),
+    want: () => range(n).map((i) => total(range(k).map((j) => x[j]! * w[i * k + j]!))),
+  };
+}
+
 /** d/dw of sum(c softmax(gelu(w[ids] m))): rows that are looked up twice, or never. */
 function gradient(): Case {
   const [rows, size, classes, ids] = [6, 5, 7, [4, 0, 3, 4, 2]];
@@ -235,6 +247,31 @@ function cases(): Record<string, Case> {
       roundings: 0,
       compute: () => concat([tensor(table, [11, 7]), tensor(wide.slice(0, 55), [11, 5])], 1),
       want: () => grid(11, 12, (i, j) => (j < 7 ? table[i * 7 + j]! : wide[i * 5 + j - 7]!)),
+    },
+    transpose: {
+      roundings: 0,
+      compute: () => tensor(table, [11, 7]).transpose(0, 1).contiguous(),
+      want: () => grid(7, 11, (i, j) => table[j * 7 + i]!),
+    },
+    'q8 matmul': quantised(),
+    repetition_penalty: {
+      roundings: 4,
+      compute: () => repetition_penalty(tensor(wide, [5, 131]), tensor(places, [5, 9], { dtype: 'i32' }), 1.5),
+      want: () =>
+        grid(5, 131, (i, j) => {
+          const v = wide[i * 131 + j]!;
+          return places.slice(9 * i, 9 * i + 9).includes(j) ? (v < 0 ? v * 1.5 : v / 1.5) : v;
+        }),
+    },
+    top_k: {
+      roundings: 32,
+      compute: () => top_k(tensor(wide, [5, 131]), 1).softmax(-1),
+      want: () => rowwise(wide, 131, (row) => row.map((v) => (v === Math.max(...row) ? 1 : 0))),
+    },
+    'likeliest token': {
+      roundings: 0,
+      compute: () => likeliest_token(tensor(wide, [5, 131])),
+      want: () => rowwise(wide, 131, (row) => [row.indexOf(Math.max(...row))]),
     },
     conv2d: convolution(),
     attention: attention(),

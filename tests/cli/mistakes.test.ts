@@ -65,8 +65,8 @@ describe('mistakes', () => {
     expect(await complaint('classify', picture, '--top', '0')).toMatchInlineSnapshot(
       `"error: option '--top <n>' argument '0' is invalid. Want a whole number from 1."`,
     );
-    expect(await complaint('classify', picture, '--dtype', 'q4')).toMatchInlineSnapshot(
-      `"error: option '--dtype <type>' argument 'q4' is invalid. Allowed choices are f32, f16."`,
+    expect(await complaint('classify', picture, '--dtype', 'q5')).toMatchInlineSnapshot(
+      `"error: option '--dtype <type>' argument 'q5' is invalid. Allowed choices are f32, f16, q8, q4."`,
     );
     expect(await complaint('inspect', 'a', 'b')).toMatchInlineSnapshot(
       `"error: too many arguments for 'inspect'. Expected 1 argument but got 2."`,
