@@ -72,6 +72,7 @@ fn add_q8(begin: vec4f, x: Spread, b: vec4u) -> vec4f {
 }
 
 alias Scales = mat4x2f; // d and m of the four rows
+fn q4_nibbles(half_word: u32, s: vec2f) -> vec4f { return vec4f(s, s); }
 fn scale_of_q4(b: u32) -> vec2f { return unpack2x16float(w[(b >> 2u) * 5u][b & 3u]); }
 fn add_nibbles(c: vec4f, x: vec4f, r0: u32, r1: u32, r2: u32, r3: u32, s: Scales) -> vec4f {
   return add_terms(c, x, mat4x4f(q4_nibbles(r0, s[0]), q4_nibbles(r1, s[1]), q4_nibbles(r2, s[2]), q4_nibbles(r3, s[3])));
