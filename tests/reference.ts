@@ -202,6 +202,12 @@ export function layer_norm(x: Nd, weight?: Nd, bias?: Nd, eps = 1e-5): Nd {
   });
   return scaleShift(rows, weight, bias);
 }
+/** x [N, C, ...] over groups of channels. */
+export function group_norm(x: Nd, groups: number, weight?: Nd, bias?: Nd, eps = 1e-5): Nd {
+  const rows = reshape(layer_norm(reshape(x, [x.shape[0]! * groups, -1]), undefined, undefined, eps), x.shape);
+  const column = (v?: Nd) => v && reshape(v, [-1, ...x.shape.slice(2).map(() => 1)]);
+  return scaleShift(rows, column(weight), column(bias));
+}
 export function rms_norm(x: Nd, weight?: Nd, eps = 1e-6): Nd {
   const rows = along(x, (v) => {
     const length = Math.sqrt(total(v.map((a) => a * a)) / v.length + eps);

@@ -31,6 +31,13 @@ export function rmsNorm(w: Weights, size: number, eps: number): Layer {
   return (x) => x.rms_norm(weight, eps);
 }
 
+/** torch.nn.GroupNorm: [N, C, ...] over each of `groups` groups of channels. */
+export function groupNorm(w: Weights, groups: number, channels: number, eps: number): Layer {
+  const weight = w.get('weight', [channels]);
+  const bias = w.get('bias', [channels]);
+  return (x) => x.group_norm(groups, weight, bias, eps);
+}
+
 /** Rows of a table [size, dim] by id. */
 export function embedding(w: Weights, size: number, dim: number): Layer {
   const weight = w.matrix('weight', [size, dim]);

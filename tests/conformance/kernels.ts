@@ -88,6 +88,13 @@ const NORMS: Record<string, Spec> = {
     ROWS,
     2,
   ),
+  group_norm: {
+    op: (x, w, b) => x.group_norm(2, w, b),
+    want: (x, w, b) => ref.group_norm(x, 2, w, b),
+    tolerance: NORMED,
+    inputs: shapes('2x6x3x5 6 6', '1x4x8x264 4 4'),
+    layouts: LAYOUTS,
+  },
   rms_norm: rows(
     (x, w) => x.rms_norm(w),
     (x, w) => ref.rms_norm(x, w),

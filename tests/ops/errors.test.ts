@@ -90,6 +90,9 @@ const MISTAKES: Record<string, () => unknown> = {
   'abs of u32': () => ids.to('u32').abs(),
   'a mask of integers': () => x.scaled_dot_product_attention(x, x, { attn_mask: ids }),
   'weights of another length': () => x.layer_norm(tensor([1, 2, 3])),
+  'groups that do not divide the channels': () => x.group_norm(4),
+  'a row for group_norm': () => x.flatten(0).group_norm(1),
+  'weights for other channels': () => x.group_norm(3, tensor([1, 2])),
   'an id out of range': () => ids.embedding(tensor([[1], [2]])),
   'ids that are floats': () => tensor([0, 1]).embedding(tensor([[1], [2]])),
   'an index of another shape': () => x.gather(2, tensor([[[0]]], { dtype: 'i32' })),
@@ -191,6 +194,9 @@ describe('the answer to', () => {
       abs of u32: [abs] x: got u32, want i32 or a float; call .to('i32')
       a mask of integers: [scaled_dot_product_attention] attn_mask: got i32, want bool or a float; call .ne(0)
       weights of another length: [layer_norm] weight, bias: got [3], want [4] for x [2, 3, 4]
+      groups that do not divide the channels: [group_norm] num_groups: got 4, want a divisor of the 3 channels of x
+      a row for group_norm: [group_norm] x: got [24], want [N, C, ...]
+      weights for other channels: [group_norm] weight, bias: got [2], want [3] for x [2, 3, 4]
       an id out of range: [embedding] index: got 5, want 0..1
       ids that are floats: [embedding] index: got f32, want i32 or u32
       an index of another shape: [gather] index: got [1, 1, 1], want the shape [2, 3, 4] but for dim 2

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { estimate } from '../../src/exec/estimate.ts';
 import { grad, type Tensor, tensor } from '../../src/index.ts';
 import * as ref from '../reference.ts';
 import { expectClose, randomNd, testOp, upload } from './harness.ts';
@@ -26,6 +27,35 @@ testOp('layer_norm without weights', {
   tolerance: NORMED,
   layouts: ['plain'],
   grad: [[3, 5]],
+});
+testOp('group_norm', {
+  op: (x, w, b) => x.group_norm(2, w, b),
+  reference: (x, w, b) => ref.group_norm(x, 2, w, b),
+  inputs: [
+    [[2, 6, 3, 5], [6], [6]],
+    [[1, 4, 4, 4], [4], [4]],
+    [[3, 2, 7], [2], [2]],
+    [[5, 8], [8], [8]],
+    [[2, 4, 2, 3, 3], [4], [4]],
+  ],
+  tolerance: NORMED,
+  grad: [[2, 4, 3, 2], [4], [4]],
+});
+testOp('group_norm without weights', {
+  op: (x) => x.group_norm(3, undefined, undefined, 1e-2),
+  reference: (x) => ref.group_norm(x, 3, undefined, undefined, 1e-2),
+  inputs: [[[2, 6, 5]], [[1, 3, 8, 8]]],
+  tolerance: NORMED,
+  layouts: ['plain'],
+  grad: [[2, 6, 5]],
+});
+testOp('group_norm with a bias alone, and silu behind it', {
+  op: (x, b) => x.group_norm(2, undefined, b).silu(),
+  reference: (x, b) => ref.map((v) => v * ref.sigmoid(v))(ref.group_norm(x, 2, undefined, b)),
+  inputs: [[[2, 4, 2, 6], [4]]],
+  tolerance: NORMED,
+  layouts: ['plain'],
+  grad: [[2, 4, 3], [4]],
 });
 testOp('rms_norm', {
   op: (x, w) => x.rms_norm(w),
@@ -60,6 +90,8 @@ describe('norms', () => {
     const x = randomNd([2, 4100], 1);
     await expectClose(upload(x).layer_norm(), ref.layer_norm(x), NORMED);
     await expectClose(upload(x).rms_norm(), ref.rms_norm(x), NORMED);
+    const maps = randomNd([1, 4, 2, 2051], 2);
+    await expectClose(upload(maps).group_norm(2), ref.group_norm(maps, 2), NORMED);
   });
   it('of zeros are zeros', async () => {
     const x = tensor([[0, 0, 0]]);
@@ -70,11 +102,18 @@ describe('norms', () => {
   });
 });
 
+it('group_norm with its weights and silu is one kernel', () => {
+  const x = tensor(new Float32Array(64), [1, 4, 4, 4]);
+  const v = tensor([1, 2, 3, 4]);
+  expect(estimate([x.group_norm(2, v, v).silu()]).dispatches).toBe(1);
+});
+
 describe('norms of large halves', () => {
   const x = tensor([600, -500, 400, 300]).to('f16');
   const weights = tensor([1, 2, 3, 4]).to('f16');
   it.each([
     ['layer_norm', (t: Tensor) => t.layer_norm()],
+    ['group_norm', (t: Tensor) => t.reshape([1, 1, 4]).group_norm(1).reshape([4])],
     ['rms_norm', (t: Tensor) => t.rms_norm()],
     ['normalize', (t: Tensor) => t.normalize()],
   ])('%s has the gradient of floats', async (_, norm) => {
