@@ -113,6 +113,7 @@ describe('a page', () => {
         bundle: true,
         format: 'esm',
         outdir: 'public',
+        write: false, // served from memory: Vite would take the file for the page's own
       });
       try {
         const { port } = await made.serve({ servedir: served, host: '127.0.0.1', port: 0 });

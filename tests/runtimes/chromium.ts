@@ -33,6 +33,7 @@ export async function openChromium(software: boolean): Promise<Browser> {
   return launch({
     executablePath: `${folder}/chromium`,
     headless: 'shell',
+    protocolTimeout: 0, // whoever waits has a limit of its own
     pipe: true, // Chromium leaves when the other end closes, even by SIGKILL
     args: ['--no-sandbox', '--no-zygote', '--enable-unsafe-webgpu', ...(software ? SOFTWARE : HARDWARE)],
     env,
