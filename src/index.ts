@@ -14,9 +14,11 @@ export type { HubOptions } from './io/hub-folder.ts';
 export type { Progress } from './io/load.ts';
 export type { FromPretrained } from './io/pretrained.ts';
 export { saveSafetensors, writeSafetensors } from './io/safetensors.ts';
+export { AutoencoderKL } from './models/autoencoder-kl.ts';
 export { CLIPModel, CLIPTextModel, CLIPVisionModel } from './models/clip.ts';
 export { LlamaForCausalLM } from './models/llama.ts';
 export { SiglipModel, SiglipTextModel, SiglipVisionModel } from './models/siglip.ts';
+export { UNet2DConditionModel } from './models/unet-2d-condition.ts';
 export * from './ops/index.ts';
 export {
   AutoModel,

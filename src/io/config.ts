@@ -31,3 +31,21 @@ export function settings<T extends Record<string, Setting>>(where: string, defau
   }
   return result as T;
 }
+
+/** A list of sizes of a config: whole numbers of at least 1, at least one of them. */
+export function sizes(name: string, value: unknown): number[] {
+  const fits = (n: unknown) => Number.isSafeInteger(n) && (n as number) > 0;
+  if (Array.isArray(value) && value.length > 0 && value.every(fits)) return value;
+  throw new UserError(`[config] ${name}: got ${JSON.stringify(value)}, want a list of whole numbers above 0`);
+}
+
+/** What a config says of each of some levels: one value for all, or one for each; `otherwise` where it is silent. */
+export function perLevel<T extends number | boolean>(name: string, value: unknown, levels: number, otherwise: T): T[] {
+  const given = value ?? otherwise;
+  const list = Array.isArray(given) ? given : new Array(levels).fill(given);
+  const fits = (one: unknown) => typeof one === typeof otherwise && (typeof one !== 'number' || one > 0);
+  if (list.length === levels && list.every(fits)) return list;
+  throw new UserError(
+    `[config] ${name}: got ${JSON.stringify(value)}, want a ${typeof otherwise}, or a list of ${levels}`,
+  );
+}

@@ -37,3 +37,19 @@ export function multiheadAttention(w: Weights, size: number, heads: number) {
   return (q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions) =>
     out(multiHead(project(q, 0), project(k, 1), project(v, 2), heads, options));
 }
+
+/** to_q, to_k, to_v and to_out.0 of diffusers. `context` is the width of what keys and values come from, x where none is given. */
+export function crossAttention(
+  w: Weights,
+  size: number,
+  heads: number,
+  { context = size, bias = false }: { context?: number | undefined; bias?: boolean } = {},
+) {
+  checkHeads(size, heads);
+  const to_q = linear(w.at('to_q'), size, size, { bias });
+  const to_k = linear(w.at('to_k'), context, size, { bias });
+  const to_v = linear(w.at('to_v'), context, size, { bias });
+  const to_out = linear(w.at('to_out.0'), size, size);
+  return (x: Tensor, seen: Tensor = x, options?: AttentionOptions) =>
+    to_out(multiHead(to_q(x), to_k(seen), to_v(seen), heads, options));
+}

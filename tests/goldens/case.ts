@@ -2,6 +2,7 @@
 import { run, Tensor, tensor } from '../../src/index.ts';
 import { clip } from './clip.ts';
 import { compare, type Row } from './compare.ts';
+import { diffusion } from './diffusion.ts';
 import type { Family, Method, Outputs } from './family.ts';
 import type { CaseFiles } from './files.ts';
 import { type Call, noGolden, readGolden, readTensors, type Tensors, type Value, type Values } from './golden.ts';
@@ -14,7 +15,7 @@ import { tokenizers } from './tokenizers.ts';
 
 /** Every reference class that is known. */
 const FAMILIES = new Map<string, Family>(
-  Object.entries({ ...clip, ...siglip, ...llama, ...peft, ...processors, ...tokenizers }),
+  Object.entries({ ...clip, ...siglip, ...llama, ...peft, ...processors, ...tokenizers, ...diffusion }),
 );
 
 export async function runCase(files: CaseFiles): Promise<Report> {

@@ -1,4 +1,5 @@
 // The layouts, in the order in which they are tried. A checkpoint that none knows has today's names.
+import { diffusersAttention } from './diffusers-attention.ts';
 import { applyLayout, type Layout, type LayoutView, type Shapes } from './layout.ts';
 import { openClip } from './open-clip.ts';
 import { openaiClip } from './openai-clip.ts';
@@ -10,7 +11,7 @@ export { applyLayout } from './layout.ts';
 /** Today's transformers and diffusers names: every path is the tensor's name. */
 export const current: Layout = { name: 'transformers', detect: () => true, rules: [], rest: 'keep' };
 
-export const LAYOUTS: readonly Layout[] = [openaiClip, openClip, transformersV4Towers];
+export const LAYOUTS: readonly Layout[] = [openaiClip, openClip, transformersV4Towers, diffusersAttention];
 
 /** The layout of a checkpoint, found from its tensors. */
 export function findLayout(shapes: Shapes): Layout {
