@@ -6,7 +6,18 @@ import { Tensor } from '../tensor/tensor.ts';
 import { type Graph, trace } from './graph.ts';
 import { withRoom } from './reclaim.ts';
 import { Replay } from './replay.ts';
-import { claim, DeviceStorage, deviceOf, isLost, leafStorage, revive, run, settle, takeOver } from './run.ts';
+import {
+  claim,
+  DeviceStorage,
+  deviceOf,
+  isLost,
+  leafStorage,
+  type RunOptions,
+  revive,
+  run,
+  settle,
+  takeOver,
+} from './run.ts';
 import { serial } from './serial.ts';
 
 const MAX_RECORDINGS = 64; // of one function; the least recently used goes first
@@ -32,6 +43,11 @@ type Recording = {
   build: (of: (recorded: Tensor) => Tensor) => Result;
 };
 
+/** What `compile` gives: called with the arguments, or with `run(arguments, { signal })`, which an abort stops in the middle. */
+export type Compiled<A extends readonly Argument[], R> = ((...args: A) => Promise<R>) & {
+  run(args: A, options?: Pick<RunOptions, 'signal'>): Promise<R>;
+};
+
 /**
  * `const step = compile((x, t) => model(x).mul(t)); const y = await step(image, 0.5)`. The function runs once for each
  * set of shapes and types of its arguments; later calls replay its plan with new values. It must do nothing but record
@@ -40,10 +56,11 @@ type Recording = {
  */
 export function compile<A extends readonly Argument[], R extends Result>(
   fn: (...args: Recorded<A>) => R,
-): (...args: A) => Promise<R> {
+): Compiled<A, R> {
   if (typeof fn !== 'function') throw new TypeError(`[compile] fn: got ${describe(fn)}, want a function of tensors`);
   const recordings = new Map<string, Promise<Recording>>();
-  return async (...args) => {
+  const replay = async (args: A, { signal }: Pick<RunOptions, 'signal'> = {}): Promise<R> => {
+    signal?.throwIfAborted();
     for (let i = 0; i < Math.max(args.length, fn.length); i++) {
       if (args[i] instanceof Tensor || typeof args[i] === 'number') continue;
       throw new TypeError(`[compile] argument ${i}: got ${describe(args[i])}, want a tensor or a number`);
@@ -66,7 +83,7 @@ export function compile<A extends readonly Argument[], R extends Result>(
     const device = await deviceOf([...recording.graph.leaves, ...tensors]);
     try {
       await run(tensors, { device });
-      return (await serial(() => withRoom(device, () => call(recording, whole, device)))) as R;
+      return (await serial(() => withRoom(device, () => call(recording, whole, device, signal)))) as R;
     } finally {
       for (const [i, t] of whole.entries()) {
         const given = args[i]!;
@@ -74,6 +91,7 @@ export function compile<A extends readonly Argument[], R extends Result>(
       }
     }
   };
+  return Object.assign((...args: A) => replay(args), { run: replay });
 }
 
 async function record(fn: (...args: Tensor[]) => Result, args: readonly Argument[]): Promise<Recording> {
@@ -125,14 +143,19 @@ function shapeOf(result: Result, keep: (t: Tensor) => void): (of: (t: Tensor) =>
   return (of) => Object.fromEntries(Object.entries(result).map(([name, t]) => [name, of(t)]));
 }
 
-async function call(recording: Recording, args: readonly Argument[], device: Device): Promise<Result> {
+async function call(
+  recording: Recording,
+  args: readonly Argument[],
+  device: Device,
+  signal?: AbortSignal,
+): Promise<Result> {
   const { graph, leaves, scalars, build } = recording;
   const given = leaves.map((l) => (typeof l === 'number' ? (args[l] as Tensor).base : l));
   const values = scalars.map((s) => (typeof s === 'number' ? (args[s] as number) : s.scalar!));
   const replay = await Replay.of(graph, device);
   const buffers = given.map((t) => leafStorage(t, device).buffer);
   for (const { target } of graph.writes) claim(given[graph.leaves.indexOf(target)]!);
-  const outputs = await replay.run(buffers, values);
+  const outputs = await replay.run(buffers, values, signal);
   const taken = new Map<Tensor, Tensor>();
   return build((recorded) => {
     const base = recorded.base;
