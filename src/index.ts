@@ -14,6 +14,7 @@ export type { HubOptions } from './io/hub-folder.ts';
 export type { Progress } from './io/load.ts';
 export type { FromPretrained } from './io/pretrained.ts';
 export { saveSafetensors, writeSafetensors } from './io/safetensors.ts';
+export type { Tap } from './io/taps.ts';
 export { AutoencoderKL } from './models/autoencoder-kl.ts';
 export { CLIPModel, CLIPTextModel, CLIPVisionModel } from './models/clip.ts';
 export { LlamaForCausalLM } from './models/llama.ts';

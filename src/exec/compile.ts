@@ -33,6 +33,10 @@ export const rerecord = (): void => {
   epoch++;
 };
 
+let recording = 0;
+/** Whether a function is being recorded: its tensors stand for others and have no values. */
+export const isRecording = (): boolean => recording > 0;
+
 type Recording = {
   graph: Graph;
   epoch: number;
@@ -102,7 +106,15 @@ async function record(fn: (...args: Tensor[]) => Result, args: readonly Argument
       : new Tensor({ shape: [], dtype: 'f32', scalar: a }),
   );
   const made = new Map<Tensor, Tensor>();
-  const build = shapeOf(fn(...stand), (t) => made.set(t, t.contiguous()));
+  recording++;
+  const result = (() => {
+    try {
+      return fn(...stand);
+    } finally {
+      recording--;
+    }
+  })();
+  const build = shapeOf(result, (t) => made.set(t, t.contiguous()));
   const results = new Set([...made.values()].map((t) => t.base));
   const whole = trace([...results]);
   const given = args.filter((a) => a instanceof Tensor).map((t) => t.base);

@@ -9,6 +9,7 @@ import { UserError } from './error.ts';
 import { viewCheckpoint } from './layouts/index.ts';
 import { checkFit, type LoadOptions, loadAll } from './load.ts';
 import { lookUp, type ModelSource } from './locate.ts';
+import type { Tap } from './taps.ts';
 import { checkModules, checkPacking, checkWeightTypes, type WeightTypes } from './weight-type.ts';
 import { Weights } from './weights.ts';
 
@@ -34,6 +35,12 @@ export type Pretrained<M> = M &
     unused: string[];
     /** The weights by the names that transformers has for them. */
     named_parameters(): ReadonlyMap<string, Tensor>;
+    /**
+     * Looks at a part of it: after `using tap = model.tap('model.layers.3.self_attn')` and a `forward`, `tap.output` and
+     * `tap.attentions` are its tensors; compute them beside the results, `run([logits, tap.output])`. Of `forward` only:
+     * generation replays what was recorded, with the bits that a forward over its tokens has.
+     */
+    tap(name: string): Tap;
     dispose(): void;
     [Symbol.dispose](): void;
   };
@@ -111,8 +118,11 @@ async function load<M extends object>(
       weights.adapters.dispose();
     };
     const adapters = weights.adapters.methods(name, () => device, restore);
-    const more = { name, config, unused, ...adapters, named_parameters, dispose, [Symbol.dispose]: dispose };
-    return Object.defineProperty(Object.assign(model, more), 'device', { get: () => device }) as Pretrained<M>;
+    const more = { name, config, unused, ...adapters, tap: weights.taps.tap, named_parameters, dispose };
+    const disposable = { [Symbol.dispose]: dispose };
+    return Object.defineProperty(Object.assign(model, more, disposable), 'device', {
+      get: () => device,
+    }) as Pretrained<M>;
   } finally {
     await checkpoint.close();
   }

@@ -5,6 +5,7 @@ import { Tensor } from '../tensor/tensor.ts';
 import { Adapters } from './adapters.ts';
 import { UserError } from './error.ts';
 import type { TensorView } from './layouts/index.ts';
+import { Taps } from './taps.ts';
 import { typeOf, type WeightTypes } from './weight-type.ts';
 
 const ENOUGH = 10_000; // missing tensors: a config with a wrong number of layers would go on for ever
@@ -26,6 +27,8 @@ export class Weights {
   readonly requests: Requests;
   /** LoRA beside the weights: of the whole model. */
   readonly adapters: Adapters;
+  /** Who looks inside: of the whole model. */
+  readonly taps: Taps;
 
   /** Without `views` there is no checkpoint: every tensor that is named has its shape and no values. */
   constructor(
@@ -34,17 +37,19 @@ export class Weights {
     path = '',
     requests: Requests = { wanted: new Map(), matrices: new Set(), missing: [], misshaped: [] },
     adapters = new Adapters(),
+    taps = new Taps(),
   ) {
     this.#views = views;
     this.#dtype = dtype;
     this.#path = path;
     this.requests = requests;
     this.adapters = adapters;
+    this.taps = taps;
   }
 
   /** The weights below a path: `w.at('layers.0').get('weight', ...)` is `layers.0.weight`. */
   at(path: string | number): Weights {
-    return new Weights(this.#views, this.#dtype, this.#full(String(path)), this.requests, this.adapters);
+    return new Weights(this.#views, this.#dtype, this.#full(String(path)), this.requests, this.adapters, this.taps);
   }
 
   /** A tensor that must be there with this shape. All that is wrong is reported together once the model is built. */
@@ -60,6 +65,11 @@ export class Weights {
   /** The same, or undefined where the checkpoint has none. */
   maybe(name: string, shape: Shape): Tensor | undefined {
     return this.#views?.has(this.#full(name)) ? this.get(name, shape) : undefined;
+  }
+
+  /** What a layer does with these weights, in a form that can be looked at. */
+  layer(apply: (x: Tensor) => Tensor, kind?: 'norm'): (x: Tensor) => Tensor {
+    return this.taps.layer(this.#path, kind === 'norm', apply);
   }
 
   /** What adapters add to the products with a matrix that `linear` named, at any time. */

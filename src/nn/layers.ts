@@ -11,37 +11,37 @@ export function linear(w: Weights, inFeatures: number, outFeatures: number, { bi
   const weight = w.matrix('weight', [outFeatures, inFeatures]);
   const shift = bias ? w.get('bias', [outFeatures]) : undefined;
   const adapted = w.adapted(weight);
-  return (x) => {
+  return w.layer((x) => {
     const y = x.matmul(weight.transpose(0, 1));
     return adapted().reduce(
       (sum, { a, b, scale }) => sum.add(x.matmul(a.transpose(0, 1)).matmul(b.transpose(0, 1)).mul(scale)),
       shift ? y.add(shift) : y,
     );
-  };
+  });
 }
 
 export function layerNorm(w: Weights, size: number, eps: number): Layer {
   const weight = w.get('weight', [size]);
   const bias = w.get('bias', [size]);
-  return (x) => x.layer_norm(weight, bias, eps);
+  return w.layer((x) => x.layer_norm(weight, bias, eps), 'norm');
 }
 
 export function rmsNorm(w: Weights, size: number, eps: number): Layer {
   const weight = w.get('weight', [size]);
-  return (x) => x.rms_norm(weight, eps);
+  return w.layer((x) => x.rms_norm(weight, eps), 'norm');
 }
 
 /** torch.nn.GroupNorm: [N, C, ...] over each of `groups` groups of channels. */
 export function groupNorm(w: Weights, groups: number, channels: number, eps: number): Layer {
   const weight = w.get('weight', [channels]);
   const bias = w.get('bias', [channels]);
-  return (x) => x.group_norm(groups, weight, bias, eps);
+  return w.layer((x) => x.group_norm(groups, weight, bias, eps), 'norm');
 }
 
 /** Rows of a table [size, dim] by id. */
 export function embedding(w: Weights, size: number, dim: number): Layer {
   const weight = w.matrix('weight', [size, dim]);
-  return (ids) => lookUp(ids, weight);
+  return w.layer((ids) => lookUp(ids, weight));
 }
 
 export type ConvConfig = Conv2dOptions & { kernel_size: number | readonly [number, number]; bias?: boolean };
@@ -52,5 +52,5 @@ export function conv2d(w: Weights, inChannels: number, outChannels: number, conf
   const [kh, kw] = typeof kernel_size === 'number' ? [kernel_size, kernel_size] : kernel_size;
   const weight = w.get('weight', [outChannels, inChannels / groups, kh, kw]);
   const b = bias ? w.get('bias', [outChannels]) : undefined;
-  return (x) => convolve(x, weight, b, config);
+  return w.layer((x) => convolve(x, weight, b, config));
 }

@@ -5,6 +5,7 @@ import { type Backward, composite } from '../tensor/op.ts';
 import { broadcastShapes } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { arange } from './elementwise-family.ts';
+import { tellAttention } from './watch.ts';
 
 const MASKED = -3.4028234663852886e38; // the lowest f32: exp of anything minus it is 0, and it is never NaN
 
@@ -79,7 +80,9 @@ export function scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, op
   const [L, S] = [q.shape.at(-2)!, k.shape.at(-2)!];
   const x = [q, k, v].map((t) => whole(t, ...t.shape.slice(-2)));
   const mask = attn_mask && whole(attn_mask, L, S);
-  const y = probabilities(x[0]!, x[1]!, mask, scale, is_causal).matmul(x[2]!, q.dtype);
+  const p = probabilities(x[0]!, x[1]!, mask, scale, is_causal);
+  tellAttention(p);
+  const y = p.matmul(x[2]!, q.dtype);
   return composite(definition, mask ? [...x, mask] : x, y, { scale, is_causal });
 }
 
