@@ -40,6 +40,22 @@ fn bool_of(c: vec4<bool>) -> V { return select(V(0.0), V(1.0), c); }
 fn iota(i: vec4u) -> V { return V(i); }
 fn iota_i32(i: vec4u) -> VI { return VI(i); }
 
+// a normal number for each place, of deviation 1: two words of Philox (shaders/lib/random.wgsl) by Box and Muller
+fn philox_(counter: vec4u, key: vec2u) -> vec4u { return counter; }
+fn uniform_(word: u32) -> f32 { return f32(word); }
+fn uniform2_(place: i32, position: u32, low: u32, high: u32) -> vec2f {
+  let words = philox_(vec4u(u32(place), position, 1u, 0u), vec2u(low, high)); // 1: no counter of shaders/draw.wgsl
+  return vec2f(uniform_(words.x), uniform_(words.y));
+}
+fn normal_u32(i: VI, position: VU, low: VU, high: VU) -> V {
+  let a = uniform2_(i.x, position.x, low.x, high.x);
+  let b = uniform2_(i.y, position.y, low.y, high.y);
+  let c = uniform2_(i.z, position.z, low.z, high.z);
+  let d = uniform2_(i.w, position.w, low.w, high.w);
+  let radius = sqrt(V(-2.0) * log_(V(1.0) - V(a.x, b.x, c.x, d.x)));
+  return radius * cos_(V(6.283185307179586) * V(a.y, b.y, c.y, d.y));
+}
+
 // arithmetic
 fn add(a: V, b: V) -> V { return a + b; }
 fn sub(a: V, b: V) -> V { return a - b; }

@@ -30,9 +30,22 @@ export {
 } from './tasks/auto.ts';
 export { type DoctorOptions, doctor, type Health } from './tasks/doctor.ts';
 export type { GenerateOptions } from './tasks/generation-config.ts';
+export { type Algorithm, Generator } from './tasks/generator.ts';
 export type { FeatureOptions, ImageFeatureExtractor } from './tasks/image-feature-extraction.ts';
 export { load_image } from './tasks/load-image.ts';
 export { pipeline } from './tasks/pipeline.ts';
+export {
+  DDIMInverseScheduler,
+  DDIMScheduler,
+  DPMSolverMultistepScheduler,
+  EulerAncestralDiscreteScheduler,
+  EulerDiscreteScheduler,
+  LCMScheduler,
+  PNDMScheduler,
+  type Scheduler,
+  type StepOptions,
+  type StepOutput,
+} from './tasks/schedulers/index.ts';
 export type { Check } from './tasks/self-test.ts';
 export { type Answer, Session, type TextOptions } from './tasks/session.ts';
 export type { GenerateTextOptions, TextGenerator } from './tasks/text-generation.ts';

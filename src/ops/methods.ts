@@ -9,6 +9,7 @@ export * from './matmul.ts';
 export * from './norm.ts';
 export * from './overwrite.ts';
 export * from './pad.ts';
+export * from './quantile.ts';
 export * from './reduce.ts';
 export * from './softmax.ts';
 export * from './view.ts';

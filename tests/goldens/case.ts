@@ -10,12 +10,13 @@ import { llama } from './llama.ts';
 import { peft } from './peft.ts';
 import { processors } from './processors.ts';
 import { allMissing, type Missing, missingOf, type Report } from './report.ts';
+import { schedulers } from './schedulers.ts';
 import { siglip } from './siglip.ts';
 import { tokenizers } from './tokenizers.ts';
 
 /** Every reference class that is known. */
 const FAMILIES = new Map<string, Family>(
-  Object.entries({ ...clip, ...siglip, ...llama, ...peft, ...processors, ...tokenizers, ...diffusion }),
+  Object.entries({ ...clip, ...siglip, ...llama, ...peft, ...processors, ...tokenizers, ...diffusion, ...schedulers }),
 );
 
 export async function runCase(files: CaseFiles): Promise<Report> {
