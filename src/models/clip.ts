@@ -46,7 +46,7 @@ function clipText(w: Weights, ...configs: unknown[]) {
   return { forward, final_layer_norm, size: c.hidden_size, dummy_inputs };
 }
 
-function clipVision(w: Weights, ...configs: unknown[]) {
+export function clipVision(w: Weights, ...configs: unknown[]) {
   const c = settings('vision_config', VISION, ...configs);
   const D = c.hidden_size;
   const patches = patchEmbedding(w.at('embeddings.patch_embedding'), c, { bias: false });

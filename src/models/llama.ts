@@ -87,7 +87,7 @@ function decoderLayer(w: Weights, c: Shape) {
   };
 }
 
-function llama(w: Weights, config: Config) {
+export function llama(w: Weights, config: Config) {
   const c = sizes(config);
   const { hidden_size: D, vocab_size: V, max_position_embeddings } = c;
   const m = w.at('model');

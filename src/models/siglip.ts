@@ -49,7 +49,7 @@ function poolingHead(w: Weights, c: typeof VISION) {
   };
 }
 
-function siglipVision(w: Weights, config: unknown) {
+export function siglipVision(w: Weights, config: unknown) {
   const c = settings('vision_config', VISION, config);
   const patches = patchEmbedding(w.at('embeddings.patch_embedding'), c, { bias: true });
   const count = Math.floor(c.image_size / c.patch_size) ** 2;
@@ -63,7 +63,8 @@ function siglipVision(w: Weights, config: unknown) {
     const last_hidden_state = norm(hidden_states.at(-1)!); // [B, L, D]
     return { last_hidden_state, pooler_output: head?.(last_hidden_state), hidden_states };
   };
-  return { forward, dummy_inputs: { pixel_values: [1, c.num_channels, c.image_size, c.image_size] } };
+  const dummy_inputs = { pixel_values: [1, c.num_channels, c.image_size, c.image_size] };
+  return { forward, size: c.hidden_size, dummy_inputs };
 }
 
 function siglip(w: Weights, config: Config) {

@@ -48,6 +48,12 @@ export function patchEmbedding(w: Weights, c: VisionConfig, { bias }: { bias: bo
   };
 }
 
+/** Embeddings x [B, L, D] with rows [n, D] in their place where `at` [B, L] names one; -1 leaves a token. */
+export function insert(x: Tensor, at: Tensor, rows: Tensor): Tensor {
+  const put = rows.index_select(0, at.maximum(0).flatten()).reshape(x.shape);
+  return at.ge(0).unsqueeze(-1).where(put, x);
+}
+
 /** Which keys a padded batch may look at, from attention_mask [B, L] of 1 and 0: [B, 1, 1, L]. */
 export function keyMask(attention_mask: Tensor | undefined): Tensor | undefined {
   checkTensors('text', {}, { attention_mask });

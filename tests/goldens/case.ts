@@ -7,6 +7,7 @@ import type { Family, Method, Outputs } from './family.ts';
 import type { CaseFiles } from './files.ts';
 import { type Call, noGolden, readGolden, readTensors, type Tensors, type Value, type Values } from './golden.ts';
 import { llama } from './llama.ts';
+import { llava } from './llava.ts';
 import { peft } from './peft.ts';
 import { processors } from './processors.ts';
 import { allMissing, type Missing, missingOf, type Report } from './report.ts';
@@ -16,7 +17,10 @@ import { tokenizers } from './tokenizers.ts';
 
 /** Every reference class that is known. */
 const FAMILIES = new Map<string, Family>(
-  Object.entries({ ...clip, ...siglip, ...llama, ...peft, ...processors, ...tokenizers, ...diffusion, ...schedulers }),
+  Object.entries({
+    ...{ ...clip, ...siglip, ...llama, ...llava, ...peft, ...processors, ...tokenizers },
+    ...{ ...diffusion, ...schedulers },
+  }),
 );
 
 export async function runCase(files: CaseFiles): Promise<Report> {

@@ -1,6 +1,7 @@
 // The layouts, in the order in which they are tried. A checkpoint that none knows has today's names.
 import { diffusersAttention } from './diffusers-attention.ts';
 import { applyLayout, type Layout, type LayoutView, type Shapes } from './layout.ts';
+import { llavaHub, llavaInMemory } from './llava.ts';
 import { openClip } from './open-clip.ts';
 import { openaiClip } from './openai-clip.ts';
 import { transformersV4Towers } from './transformers-v4-towers.ts';
@@ -11,7 +12,14 @@ export { applyLayout } from './layout.ts';
 /** Today's transformers and diffusers names: every path is the tensor's name. */
 export const current: Layout = { name: 'transformers', detect: () => true, rules: [], rest: 'keep' };
 
-export const LAYOUTS: readonly Layout[] = [openaiClip, openClip, transformersV4Towers, diffusersAttention];
+export const LAYOUTS: readonly Layout[] = [
+  openaiClip,
+  openClip,
+  transformersV4Towers,
+  diffusersAttention,
+  llavaHub,
+  llavaInMemory,
+];
 
 /** The layout of a checkpoint, found from its tensors. */
 export function findLayout(shapes: Shapes): Layout {
