@@ -18,7 +18,6 @@ export type { Tap } from './io/taps.ts';
 export { AutoencoderKL } from './models/autoencoder-kl.ts';
 export { CLIPModel, CLIPTextModel, CLIPVisionModel } from './models/clip.ts';
 export { LlamaForCausalLM } from './models/llama.ts';
-export { LlavaForConditionalGeneration } from './models/llava.ts';
 export { SiglipModel, SiglipTextModel, SiglipVisionModel } from './models/siglip.ts';
 export { UNet2DConditionModel } from './models/unet-2d-condition.ts';
 export * from './ops/index.ts';
@@ -26,13 +25,23 @@ export {
   AutoModel,
   AutoModelForCausalLM,
   AutoModelForImageFeatureExtraction,
+  AutoModelForImageTextToText,
   AutoProcessor,
   AutoTokenizer,
+  LlavaForConditionalGeneration,
 } from './tasks/auto.ts';
 export { type DoctorOptions, doctor, type Health } from './tasks/doctor.ts';
 export type { GenerateOptions } from './tasks/generation-config.ts';
 export { type Algorithm, Generator } from './tasks/generator.ts';
 export type { FeatureOptions, ImageFeatureExtractor } from './tasks/image-feature-extraction.ts';
+export type {
+  ImagePrompt,
+  ImageTextGenerator,
+  ImageTextInput,
+  MessagePart,
+  VisionMessage,
+} from './tasks/image-text-to-text.ts';
+export { LlavaProcessor } from './tasks/llava-processor.ts';
 export { load_image } from './tasks/load-image.ts';
 export { pipeline } from './tasks/pipeline.ts';
 export {

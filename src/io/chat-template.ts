@@ -4,7 +4,10 @@ import { describe } from '../tensor/check.ts';
 import { UserError } from './error.ts';
 import { isObject } from './json.ts';
 
-export type Message = { role: string; content: string };
+/** `content`: a text; of models that see pictures also a list of parts. */
+export type Message<C = string> = { role: string; content: C };
+/** What a template is given: parts that say what they are; it writes a placeholder for each picture. */
+export type Part = { type: string; text?: string };
 export type ChatOptions = {
   /** End where the answer begins (true). */
   add_generation_prompt?: boolean;
@@ -15,7 +18,7 @@ export type ChatOptions = {
 
 const ROLES = ['system', 'user', 'assistant', 'tool'];
 
-function check(messages: readonly Message[]): void {
+function check(messages: readonly Message<unknown>[]): void {
   if (!Array.isArray(messages) || messages.length === 0) {
     throw new UserError(`[chat] messages: got ${describe(messages)}, want [{ role: 'user', content: '...' }]`);
   }
@@ -24,7 +27,8 @@ function check(messages: readonly Message[]): void {
     if (!ROLES.includes(role as string)) {
       throw new UserError(`[chat] role of message ${i}: got ${describe(role)}, want one of ${ROLES.join(', ')}`);
     }
-    if (typeof content !== 'string')
+    const isParts = Array.isArray(content) && content.every((part) => isObject(part) && typeof part.type === 'string');
+    if (typeof content !== 'string' && !isParts)
       throw new UserError(`[chat] content of message ${i}: got ${describe(content)}, want a text`);
   }
 }
@@ -47,7 +51,7 @@ function choose(config: Record<string, unknown>, name?: string): string {
 /** The text of messages, by tokenizer_config.json. Throws a UserError where they do not fit the template. */
 export function renderChat(
   config: Record<string, unknown>,
-  messages: readonly Message[],
+  messages: readonly Message<string | readonly Part[]>[],
   { add_generation_prompt = true, chat_template, tools }: ChatOptions = {},
 ): string {
   check(messages);

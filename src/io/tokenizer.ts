@@ -2,7 +2,7 @@
 import { Tokenizer as Implementation } from '@huggingface/tokenizers';
 import { checkOptions, describe } from '../tensor/check.ts';
 import { charsmap } from './charsmap.ts';
-import { type ChatOptions, type Message, renderChat } from './chat-template.ts';
+import { type ChatOptions, type Message, type Part, renderChat } from './chat-template.ts';
 import { asUserError, UserError } from './error.ts';
 import { isObject, parseObject } from './json.ts';
 import type { Folder } from './source.ts';
@@ -31,7 +31,7 @@ export type Tokenizer = {
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
   /** Messages as the text that the model was trained to answer, special tokens included. */
-  apply_chat_template(messages: readonly Message[], options?: ChatOptions): string;
+  apply_chat_template(messages: readonly Message<string | readonly Part[]>[], options?: ChatOptions): string;
   readonly bos_token_id: number | undefined;
   readonly eos_token_id: number | undefined;
   readonly pad_token_id: number | undefined;
@@ -129,7 +129,8 @@ export function createTokenizer(json: Record<string, unknown>, config: Record<st
     tokenize: (text: string) => plain(text).map((token) => library.id_to_token(token) ?? ''),
     token_to_id: (token: string) => library.token_to_id(token),
     id_to_token: (token: number) => library.id_to_token(token),
-    apply_chat_template: (messages: readonly Message[], options?: ChatOptions) => renderChat(config, messages, options),
+    apply_chat_template: (messages: readonly Message<string | readonly Part[]>[], options?: ChatOptions) =>
+      renderChat(config, messages, options),
     decode(
       ids: Iterable<number | bigint>,
       { skip_special_tokens = false, clean_up_tokenization_spaces }: DecodeOptions = {},

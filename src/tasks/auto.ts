@@ -8,9 +8,11 @@ import type { Config, FromPretrained } from '../io/pretrained.ts';
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.ts';
 import { CLIPModel, CLIPVisionModel } from '../models/clip.ts';
 import { LlamaForCausalLM } from '../models/llama.ts';
+import { LlavaForConditionalGeneration as Llava } from '../models/llava.ts';
 import { SiglipModel, SiglipVisionModel } from '../models/siglip.ts';
 import { tensor } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { CausalLM } from './decoder.ts';
 import { type Generative, generative } from './generate.ts';
 import { type ImageProcessor, imageProcessor, type PixelValues } from './image-processor.ts';
 import { type ImageInput, load_image, nameOf } from './load-image.ts';
@@ -36,6 +38,8 @@ export const VISION = {
 
 /** What continues a text. */
 export const CAUSAL_LM = { llama: LlamaForCausalLM };
+/** What answers texts with pictures in them. */
+export const IMAGE_TEXT_TO_TEXT = { llava: Llava };
 
 /** Classes by the `model_type` that they run. */
 export type Classes = Record<string, { from_pretrained(from: ModelSource, options: FromPretrained): Promise<unknown> }>;
@@ -50,7 +54,7 @@ function modelTypeOf<C extends object>(classes: C, config: Config | undefined, w
   throw new UserError(`[${where}] not a model that can be used here: got ${got}, want one of ${want}`);
 }
 
-const ALL = { ...MODELS, ...CAUSAL_LM };
+const ALL = { ...MODELS, ...CAUSAL_LM, ...IMAGE_TEXT_TO_TEXT };
 /** The class of a config with its `model_type`. */
 export function modelOf(config: Config, where: string) {
   const model_type = modelTypeOf(ALL, config, where);
@@ -92,16 +96,18 @@ export const AutoModel = auto(MODELS);
 /** The tower that looks at pictures, also of a checkpoint with both towers. */
 export const AutoModelForImageFeatureExtraction = auto(VISION);
 
-/** A language model; it has `generate`. */
-export const AutoModelForCausalLM = {
-  async from_pretrained(
-    source: ModelSource,
-    options: FromPretrained = {},
-  ): Promise<Generative<AnyOf<typeof CAUSAL_LM>>> {
+type LanguageModel<C extends Classes> = Extract<AnyOf<C>, CausalLM>;
+const writer = <C extends Classes>(classes: C) => ({
+  async from_pretrained(source: ModelSource, options: FromPretrained = {}): Promise<Generative<LanguageModel<C>>> {
     const from = await lookUp(source, options);
-    return generative(await auto(CAUSAL_LM).from_pretrained(from, options), from, options);
+    return generative((await auto(classes).from_pretrained(from, options)) as LanguageModel<C>, from, options);
   },
-};
+});
+/** A language model; it has `generate`. */
+export const AutoModelForCausalLM = writer(CAUSAL_LM);
+/** The same of a model that sees pictures. */
+export const AutoModelForImageTextToText = writer(IMAGE_TEXT_TO_TEXT);
+export const LlavaForConditionalGeneration = { ...Llava, ...AutoModelForImageTextToText };
 
 export const AutoTokenizer = {
   from_pretrained: async (from: ModelSource, options: SourceOptions = {}): Promise<Tokenizer> =>

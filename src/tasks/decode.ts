@@ -6,9 +6,10 @@ import { KVCache } from '../nn/kv-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type CausalLM, capacityFor, Decoder, integers, type Prompt, type Values } from './decoder.ts';
 import type { Generation } from './generation-config.ts';
+import { commonLength, type Row } from './spans.ts';
 
-/** A cache and the tokens of the row that it holds. */
-export type Held = { cache: KVCache; ids: number[] };
+/** A cache and the row that it holds. */
+export type Held = { cache: KVCache } & Row;
 
 export type Step = { tokens: number[]; logits?: Tensor };
 
@@ -34,7 +35,7 @@ export async function* decode(
       for await (const step of attempt(
         model,
         held,
-        { ids, mask },
+        { ...prompt, ids, mask },
         isOpen,
         { ...generation, max_new_tokens: left },
         output_logits,
@@ -79,12 +80,14 @@ async function* attempt(
   if (!isSingle) forget(held);
   held.at ??= { cache: await KVCache.empty(model.sizes, B, capacityFor(first.length), model.device), ids: [] };
   const at = held.at;
-  at.ids = at.ids.slice(0, Math.min(commonLength(at.ids, first), first.length - 1)); // the last one gives the logits
+  const { spans } = prompt;
+  const known = Math.min(commonLength(at, { ids: first, spans }), first.length - 1); // the last one gives the logits
+  at.ids = at.ids.slice(0, known);
   using decoder = new Decoder(
     model,
     at.cache,
     at.ids.length,
-    { ids: prompt.ids.map((row) => [...row]), mask: prompt.mask?.map((row) => [...row]) },
+    { ...prompt, ids: prompt.ids.map((row) => [...row]), mask: prompt.mask?.map((row) => [...row]) },
     generation,
     output_logits,
   );
@@ -111,14 +114,10 @@ async function* attempt(
     await Promise.allSettled(flying.map(({ token }) => token));
     for (const t of flying.flatMap(({ next, logits }) => [next, logits])) t?.dispose();
     at.ids = [...first, ...read].slice(0, decoder.length); // what was sent and never read does not count
+    at.spans = spans?.filter(({ start }) => start < decoder.length);
     if (!isSingle) forget(held);
   }
 }
-
-const commonLength = (a: readonly number[], b: readonly number[]): number => {
-  const n = a.findIndex((v, i) => v !== b[i]);
-  return n < 0 ? a.length : n;
-};
 
 /** Where the numbers end, found by a run of its own. */
 async function notFinite(model: CausalLM, ids: readonly number[][]): Promise<string> {

@@ -4,21 +4,24 @@ import { compile } from '../exec/compile.ts';
 import { run } from '../exec/run.ts';
 import type { Pretrained } from '../io/pretrained.ts';
 import type { LlamaInputs } from '../models/llama.ts';
+import { insert } from '../nn/embeddings.ts';
 import { type CacheSizes, KVCache, widen } from '../nn/kv-cache.ts';
 import { arange, overwrite, scalar, tensor } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Generation } from './generation-config.ts';
 import { choose, process, processorsOf } from './sampling.ts';
+import type { Inserts } from './spans.ts';
 
 /** What generation needs of a model. */
 export type CausalLM = Pretrained<{
   forward(inputs: LlamaInputs): { logits: Tensor; hidden_states: Tensor[] };
+  embed_tokens(ids: Tensor): Tensor;
   inv_freq(tokens: number): Tensor;
   sizes: CacheSizes & { vocab_size: number; max_position_embeddings: number };
 }>;
 
 /** Rows of one length; 0 in the mask is padding. */
-export type Prompt = { ids: number[][]; mask?: number[][] | undefined };
+export type Prompt = { ids: number[][]; mask?: number[][] | undefined } & Partial<Inserts>;
 const CHUNK = 256; // tokens of a prompt in one run, which bounds its memory
 const SMALLEST = 256; // capacity of a cache; it doubles
 
@@ -31,7 +34,8 @@ type Kind = Pick<Generation, 'do_sample' | 'eos_token_id' | 'pad_token_id'> & {
 
 /**
  * A step as ops: `ids` [B, L] after `length` others, to the `next` token of each row and the state behind it. `history`:
- * all tokens so far; `open`: rows without an eos; `mask`, `offset`, `positions`: of rows with padding.
+ * all tokens so far; `open`: rows without an eos; `mask`, `offset`, `positions`: of rows with padding; `embeds`: rows that
+ * stand in the place of tokens, `at` [B, L] which.
  */
 function record(model: CausalLM, kind: Kind, a: Values): Values {
   const states = Object.keys(a).filter((name) => name.startsWith('cache'));
@@ -41,8 +45,9 @@ function record(model: CausalLM, kind: Kind, a: Values): Values {
   );
   const [B, L] = a.ids!.shape as [number, number];
   const counted = a.offset && arange(L).add(a.length!).sub(a.offset);
+  const given = a.at ? { inputs_embeds: insert(model.embed_tokens(a.ids!), a.at, a.embeds!) } : { input_ids: a.ids! };
   const { logits } = model.forward({
-    ...{ input_ids: a.ids!, attention_mask: a.mask, position_ids: a.positions ?? counted },
+    ...{ ...given, attention_mask: a.mask, position_ids: a.positions ?? counted },
     ...{ past_key_values: cache, inv_freq: a.inv_freq!, logits_to_keep: 1 },
   });
   const last = logits.reshape([B, -1]);
@@ -122,11 +127,19 @@ export class Decoder implements Disposable {
     }
     if (ids.length > 1) this.#state.open = tensor([...isOpen], { dtype: 'bool' });
     const positions = mask?.map(positionsOf);
+    using inserted = await this.#inserted();
     for (;;) {
       const end = Math.min(this.length + CHUNK, L);
-      const columns = (rows: readonly number[][]) => integers(rows.map((row) => row.slice(this.length, end)));
-      const given = { ids: columns(ids), ...(positions && { positions: columns(positions) }) };
-      const { offset: _, ...args } = this.#arguments(given, end - this.length, L);
+      const part = (rows: readonly number[][]) => rows.map((row) => row.slice(this.length, end));
+      const columns = (rows: readonly number[][]) => integers(part(rows));
+      const at = inserted && part(inserted.at);
+      const given: Values = {
+        ids: columns(ids),
+        ...(positions && { positions: columns(positions) }),
+        ...(at?.some((row) => row.some((i) => i >= 0)) && { at: integers(at) }),
+      };
+      const more = given.at ? { ...given, embeds: inserted!.embeds } : given;
+      const { offset: _, ...args } = this.#arguments(more, end - this.length, L);
       const result = record(this.#model, this.#kind, asTensors(args));
       const isLast = end === L;
       const wanted = isLast ? result : only(result, /^(cache|history)/);
@@ -138,6 +151,18 @@ export class Decoder implements Disposable {
       this.#take(wanted, end);
       if (isLast) return result;
     }
+  }
+
+  /** What stands in the place of tokens that are not in the cache yet, and which row of it at each place, or -1. */
+  async #inserted(): Promise<(Disposable & { embeds: Tensor; at: number[][] }) | undefined> {
+    const { ids, spans = [], embeds: make } = this.#prompt;
+    const from = spans.findIndex(({ end }) => end > this.length);
+    if (from < 0) return undefined;
+    const at = ids.map((row) => row.map(() => -1));
+    let n = 0;
+    for (const { row, start, end } of spans.slice(from)) for (let i = start; i < end; i++) at[row]![i] = n++;
+    const embeds = await make!(from, { device: this.#model.device, signal: this.#generation.signal });
+    return { embeds, at, [Symbol.dispose]: () => embeds.dispose() };
   }
 
   /** Sends the step that the last token feeds. */

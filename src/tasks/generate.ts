@@ -1,19 +1,23 @@
 // `model.generate(...)` as transformers has it: tokens in, tokens out, for rows of a batch at once.
+import { run } from '../exec/run.ts';
 import { UserError } from '../io/error.ts';
 import { parseObject } from '../io/json.ts';
 import { locate, type ModelSource } from '../io/locate.ts';
 import type { Config, FromPretrained } from '../io/pretrained.ts';
 import { stack, tensor } from '../ops/index.ts';
-import { checkOptions, describe } from '../tensor/check.ts';
+import { checkOptions, checkTensors, describe } from '../tensor/check.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { decode, forget, type Held } from './decode.ts';
 import type { CausalLM } from './decoder.ts';
 import { type GenerateOptions, settle } from './generation-config.ts';
+import { type Inserts, place } from './spans.ts';
 
 export type GenerateInputs = GenerateOptions & {
   /** [B, L]; rows that are shorter are padded on the left, with 0 in `attention_mask`. */
   input_ids: Tensor | readonly (readonly number[])[];
   attention_mask?: Tensor | readonly (readonly number[])[] | undefined;
+  /** Of a model that sees: pictures [N, 3, S, S] for the placeholders in `input_ids`, in their order. */
+  pixel_values?: Tensor | undefined;
   /** Gets the prompt and then each token, as text streamers do. */
   streamer?: { put(tokens: readonly number[][]): void; end(): void } | undefined;
 };
@@ -55,21 +59,42 @@ function checkRows(ids: number[][], mask: number[][] | undefined, vocab_size: nu
   }
 }
 
+/** What a model that sees has beside the others. */
+export type Seeing = { image_token_id: number; get_image_features(inputs: { pixel_values: Tensor }): Tensor };
+const sees = (model: object): model is Seeing => 'image_token_id' in model;
+
+function pictured(model: CausalLM, ids: readonly number[][], pixel_values: Tensor): Inserts {
+  checkTensors('generate', { pixel_values });
+  if (!sees(model)) throw new UserError('[generate] pixel_values: got pictures for a model that sees none');
+  const { shape } = model.get_image_features({ pixel_values }); // nothing is computed yet
+  const pictures = Array.from({ length: shape[0]! }, (_, i) => ({ name: String(i), length: shape[1]! }));
+  return {
+    spans: place(ids, model.image_token_id, pictures),
+    async embeds(_, options) {
+      const features = model.get_image_features({ pixel_values }).flatten(0, 1);
+      await run([features], options);
+      return features;
+    },
+  };
+}
+
 async function generate(model: CausalLM & { generation_config: Config }, inputs: GenerateInputs & Outputs) {
   checkOptions('generate', inputs, '{ input_ids: [[1, 2, 3]] }', 'inputs');
-  const { input_ids, attention_mask, streamer, output_logits = false, return_dict_in_generate, ...options } = inputs;
+  const { input_ids, attention_mask, pixel_values, streamer, output_logits = false, ...rest } = inputs;
+  const { return_dict_in_generate, ...options } = rest;
   const ids = await rowsOf('input_ids', input_ids);
   const given = attention_mask && (await rowsOf('attention_mask', attention_mask));
   checkRows(ids, given, model.sizes.vocab_size);
   const mask = given?.flat().includes(0) ? given : undefined;
   const generation = settle(options, model.generation_config, model.config);
+  const inserts = pixel_values && pictured(model, ids, pixel_values);
   const sequences = ids.map((row) => [...row]);
   const logits: Tensor[] = [];
   const held: { at?: Held | undefined } = {};
   const isKept = output_logits && return_dict_in_generate === true;
   streamer?.put(ids);
   try {
-    for await (const step of decode(model, held, { ids, mask }, generation, isKept)) {
+    for await (const step of decode(model, held, { ids, mask, ...inserts }, generation, isKept)) {
       for (const [b, token] of step.tokens.entries()) sequences[b]!.push(token);
       if (step.logits) logits.push(step.logits);
       streamer?.put(step.tokens.map((token) => [token]));

@@ -5,6 +5,7 @@ import type { FromPretrained } from '../io/pretrained.ts';
 import { checkOptions, describe } from '../tensor/check.ts';
 import type { ModelSource } from './auto.ts';
 import { imageFeatureExtraction } from './image-feature-extraction.ts';
+import { imageTextToText } from './image-text-to-text.ts';
 import type { InWorker, ModelInWorker } from './remote.ts';
 import { shipped } from './shipped.ts';
 import { textGeneration } from './text-generation.ts';
@@ -13,6 +14,7 @@ import { type ZeroShotImageClassifier, zeroShotImageClassification } from './zer
 /** Tasks, with the model in weights/ that each uses when none is named, if there is one. */
 const TASKS = {
   'image-feature-extraction': { open: imageFeatureExtraction, model: 'tessera-clip' },
+  'image-text-to-text': { open: imageTextToText, model: 'tessera-llava' },
   'text-generation': { open: textGeneration, model: undefined },
   'zero-shot-image-classification': { open: zeroShotImageClassification, model: 'tessera-clip' },
 };

@@ -12,6 +12,7 @@ import { checkOptions } from '../tensor/check.ts';
 import { decode, forget, type Held } from './decode.ts';
 import type { CausalLM } from './decoder.ts';
 import { type GenerateOptions, settle } from './generation-config.ts';
+import { commonLength, type Inserts, lastOf, type Span } from './spans.ts';
 import { Detokenizer, StopStrings } from './text-stream.ts';
 
 export type TextOptions = GenerateOptions & {
@@ -37,16 +38,22 @@ export type Answer = {
   };
 };
 
-export type Chat = { model: CausalLM & { generation_config: Config }; tokenizer: Tokenizer };
+/** What a session runs: `read` makes a prompt of what it is asked. */
+export type Chat<I> = {
+  model: CausalLM & { generation_config: Config };
+  tokenizer: Tokenizer;
+  read(input: I): PromptRow | Promise<PromptRow>;
+};
+type PromptRow = { ids: readonly number[] } & Partial<Inserts>;
 
-export class Session implements Disposable {
-  readonly #chat: Chat;
+export class Session<I = string | readonly Message[]> implements Disposable {
+  readonly #chat: Chat<I>;
   readonly #held: { at?: Held | undefined } = {};
   #turn: Promise<unknown> = Promise.resolve();
   /** The last answer. */
   last: Answer | undefined;
 
-  constructor(chat: Chat) {
+  constructor(chat: Chat<I>) {
     this.#chat = chat;
   }
 
@@ -63,7 +70,7 @@ export class Session implements Disposable {
    * The answer to messages, or what follows a text, piece by piece. What the session knows of the prompt is not computed
    * again. Calls on one session run one after the other; leaving the loop ends the answer.
    */
-  async *stream(input: string | readonly Message[], options: TextOptions = {}): AsyncGenerator<string, Answer> {
+  async *stream(input: I, options: TextOptions = {}): AsyncGenerator<string, Answer> {
     let done = () => {};
     const before = this.#turn;
     this.#turn = new Promise<void>((resolve) => (done = resolve));
@@ -75,24 +82,21 @@ export class Session implements Disposable {
     }
   }
 
-  async *#answer(input: string | readonly Message[], options: TextOptions): AsyncGenerator<string, Answer> {
+  async *#answer(input: I, options: TextOptions): AsyncGenerator<string, Answer> {
     const { model, tokenizer } = this.#chat;
     const start = performance.now();
     checkOptions('generate', options, '{ max_new_tokens: 32 }');
     const { stop = [], truncation = false, ...rest } = options;
     const generation = settle(rest, model.generation_config, model.config);
-    const all =
-      typeof input === 'string'
-        ? tokenizer.encode(input)
-        : tokenizer.encode(tokenizer.apply_chat_template(input), { add_special_tokens: false });
-    if (all.length === 0) throw new UserError('[generate] the prompt is empty: want at least one token');
-    const prompt_ids = fitContext(all, model.sizes.max_position_embeddings, generation.max_new_tokens, truncation);
+    const all = await this.#chat.read(input);
+    if (all.ids.length === 0) throw new UserError('[generate] the prompt is empty: want at least one token');
+    const row = fitContext(all, model.sizes.max_position_embeddings, generation.max_new_tokens, truncation);
+    const prompt_ids = [...row.ids];
     const room = model.sizes.max_position_embeddings - prompt_ids.length;
     const max_new_tokens = Math.min(generation.max_new_tokens, room);
     const text = new Detokenizer((ids) => tokenizer.decode(ids, { skip_special_tokens: true }));
     const stops = new StopStrings([stop].flat());
-    const common = this.tokens.findIndex((id, i) => id !== prompt_ids[i]);
-    const reused = Math.min(common < 0 ? this.tokens.length : common, prompt_ids.length - 1);
+    const reused = Math.min(commonLength(this.#held.at ?? { ids: [] }, row), prompt_ids.length - 1);
     const ids: number[] = [];
     let first_token_ms = 0;
     let whole = '';
@@ -105,7 +109,7 @@ export class Session implements Disposable {
       for await (const { tokens } of decode(
         model,
         this.#held,
-        { ids: [prompt_ids] },
+        { ...row, ids: [prompt_ids] },
         { ...generation, max_new_tokens },
       )) {
         const [token] = tokens as [number];
@@ -151,7 +155,8 @@ export class Session implements Disposable {
       using kept = t.narrow(2, 0, ids.length).contiguous();
       tensors.set(nameOf(i), { dtype: 'F32', shape: kept.shape, data: (await kept.data()) as Float32Array });
     }
-    return writeSafetensors(tensors, [['format', FORMAT], ...Object.entries(notes)]);
+    const pictures = JSON.stringify(at?.spans ?? []);
+    return writeSafetensors(tensors, [['format', FORMAT], [SPANS, pictures], ...Object.entries(notes)]);
   }
 
   /** Takes over what `save` gave, of the same model; gives its notes. Throws a UserError for anything else. */
@@ -178,7 +183,8 @@ export class Session implements Disposable {
     const made = names.map((name) => tensor(new Float32Array(part(name)), shape));
     await run(made, { device: model.device });
     this.reset();
-    if (n > 0) this.#held.at = { cache: new KVCache(made, n), ids };
+    const spans = JSON.parse(metadata.get(SPANS) ?? '[]') as Span[];
+    if (n > 0) this.#held.at = { cache: new KVCache(made, n), ids, spans };
     return Object.fromEntries(metadata);
   }
 
@@ -196,12 +202,14 @@ export class Session implements Disposable {
 }
 
 const FORMAT = 'tessera-session';
+const SPANS = 'spans'; // where pictures stand
 const nameOf = (i: number) => `layers.${i >> 1}.${i % 2 === 0 ? 'key' : 'value'}`;
 
 /** The prompt, or its end where that is asked for; an answer has room for its tokens, or half of the context. */
-function fitContext(ids: number[], context: number, max_new_tokens: number, truncation: boolean): number[] {
-  if (ids.length < context) return ids;
-  if (truncation) return ids.slice(-(context - Math.min(max_new_tokens, Math.floor(context / 2))));
+function fitContext(row: PromptRow, context: number, max_new_tokens: number, truncation: boolean): PromptRow {
+  const { ids } = row;
+  if (ids.length < context) return row;
+  if (truncation) return lastOf(row, context - Math.min(max_new_tokens, Math.floor(context / 2)));
   throw new UserError(
     `[generate] the prompt has ${ids.length} tokens, ${ids.length - context + 1} more than fit with an answer in the ` +
       `model's context of ${context}: shorten it, or drop its beginning with truncation`,

@@ -1,10 +1,11 @@
 // pipeline('text-generation'): texts that go on, and answers to messages.
 import type { Message } from '../io/chat-template.ts';
+import { UserError } from '../io/error.ts';
 import { lookUp, type ModelSource } from '../io/locate.ts';
 import type { FromPretrained } from '../io/pretrained.ts';
 import type { Tokenizer } from '../io/tokenizer.ts';
 import { AutoModelForCausalLM, AutoTokenizer, CAUSAL_LM, identify } from './auto.ts';
-import { Session, type TextOptions } from './session.ts';
+import { type Chat, Session, type TextOptions } from './session.ts';
 
 export type GenerateTextOptions = TextOptions & {
   /** For texts: the prompt and what follows (true), or only that. */
@@ -35,16 +36,29 @@ export async function textGeneration(source: ModelSource, options: FromPretraine
   const tokenizer = await AutoTokenizer.from_pretrained(from, options);
   const { model_type } = await identify(from, options, CAUSAL_LM);
   const model = await AutoModelForCausalLM.from_pretrained(from, options);
-  const session = () => new Session({ model, tokenizer });
-  const generate = async (input: string | readonly Message[], options: GenerateTextOptions = {}) => {
+  const read = (input: string | readonly Message[]) => {
+    if (typeof input === 'string') return { ids: tokenizer.encode(input) };
+    const parts = Array.isArray(input) ? input.findIndex((message) => Array.isArray(message?.content)) : -1;
+    if (parts >= 0) throw new UserError(`[chat] content of message ${parts}: got parts, want a text`);
+    return { ids: tokenizer.encode(tokenizer.apply_chat_template(input), { add_special_tokens: false }) };
+  };
+  const generate = writer({ model, tokenizer, read }, (input) => (typeof input === 'string' ? input : undefined));
+  return Object.assign(generate, { model_type }) as unknown as TextGenerator;
+}
+
+/** What writes: called, or in sessions. `textOf`: the text that goes on; none of messages, which are answered. */
+export function writer<I, C extends Chat<I>>(chat: C & Chat<I>, textOf: (input: I) => string | undefined) {
+  const { model, tokenizer } = chat;
+  const session = () => new Session<I>(chat);
+  const generate = async (input: I, options: GenerateTextOptions = {}) => {
     const { return_full_text = true, on_text, ...rest } = options;
     using own = session();
     for await (const piece of own.stream(input, rest)) on_text?.(piece);
     const { text } = own.last!;
-    if (typeof input === 'string') return [{ generated_text: return_full_text ? input + text : text }];
-    return [{ generated_text: [...input, { role: 'assistant', content: text }] }];
+    const before = textOf(input);
+    if (before !== undefined) return [{ generated_text: return_full_text ? before + text : text }];
+    return [{ generated_text: [...(input as readonly Message[]), { role: 'assistant', content: text }] }];
   };
   const dispose = () => model.dispose();
-  const more = { model, model_type, tokenizer, session, dispose, [Symbol.dispose]: dispose };
-  return Object.assign(generate, more) as unknown as TextGenerator;
+  return Object.assign(generate, { model, tokenizer, session, dispose, [Symbol.dispose]: dispose });
 }

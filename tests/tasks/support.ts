@@ -127,3 +127,23 @@ export function chatFolder(name = 'llama', more: Record<string, unknown> = { cha
     name,
   );
 }
+
+/** The golden `llava` with a chat template, as the hub's LLaVA 1.5 has it; `more` adds or replaces files. */
+export function llavaFolder(more: Record<string, string | Uint8Array> = {}): Folder {
+  const part = (type: string, text: string) =>
+    `{% for part in message.content | selectattr('type', 'equalto', '${type}') %}{{ ${text} }}{% endfor %}`;
+  const template =
+    `{% for message in messages %}{{ message.role.upper() }}: ${part('image', "'<image>\\n'")}${part('text', "part.text + ' '")}` +
+    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}";
+  const names = ['config', 'generation_config', 'processor_config', 'tokenizer', 'tokenizer_config'];
+  const files = [...names.map((name) => `${name}.json`), 'model.safetensors'];
+  return memoryFolder(
+    Object.entries({
+      ...Object.fromEntries(files.map((file) => [file, read(`llava/${file}`)])),
+      'chat_template.jinja': template,
+      ...more,
+    }),
+    'llava',
+  );
+}
+export const llavaPictures = ['picture0', 'picture1'].map((name) => golden(`llava/${name}.png`)) as [string, string];

@@ -1,0 +1,118 @@
+// pipeline('image-text-to-text'): answers to messages with pictures, and texts that go on from them.
+import { run } from '../exec/run.ts';
+import type { Message, Part } from '../io/chat-template.ts';
+import { UserError } from '../io/error.ts';
+import { sha256 } from '../io/hash.ts';
+import { lookUp, type ModelSource } from '../io/locate.ts';
+import type { FromPretrained } from '../io/pretrained.ts';
+import type { Tokenizer } from '../io/tokenizer.ts';
+import { describe } from '../tensor/check.ts';
+import { AutoModelForImageTextToText, IMAGE_TEXT_TO_TEXT, identify, stack } from './auto.ts';
+import type { PixelValues } from './image-processor.ts';
+import { LlavaProcessor } from './llava-processor.ts';
+import type { ImageInput } from './load-image.ts';
+import type { Session } from './session.ts';
+import { type Inserts, place } from './spans.ts';
+import { type GenerateTextOptions, writer } from './text-generation.ts';
+
+/** Parts of a message, in the order in which they are seen. */
+export type MessagePart = { type: 'text'; text: string } | { type: 'image'; image: ImageInput };
+export type VisionMessage = Message<string | readonly MessagePart[]>;
+/** A prompt as it is, with one `<image>` for each picture. */
+export type ImagePrompt = { text: string; images?: ImageInput | readonly ImageInput[] };
+export type ImageTextInput = string | ImagePrompt | readonly VisionMessage[];
+
+type Model = Awaited<ReturnType<typeof AutoModelForImageTextToText.from_pretrained>>;
+/** For messages the text is the messages with the answer behind them. */
+type Answered<I> = { generated_text: I extends readonly VisionMessage[] ? VisionMessage[] : string };
+export type ImageTextGenerator = (<I extends ImageTextInput>(
+  input: I,
+  options?: GenerateTextOptions,
+) => Promise<Answered<I>[]>) &
+  Disposable & {
+    model: Model;
+    model_type: string;
+    tokenizer: Tokenizer;
+    processor: LlavaProcessor;
+    /** A conversation, which keeps what it computed, of pictures too. */
+    session(): Session<ImageTextInput>;
+    dispose(): void;
+  };
+
+/** `const look = await pipeline('image-text-to-text', folder)`; `await look([{ role: 'user', content: [{ type: 'image', image }, ...] }])`. */
+export async function imageTextToText(source: ModelSource, options: FromPretrained = {}): Promise<ImageTextGenerator> {
+  const from = await lookUp(source, options);
+  const processor = await LlavaProcessor.from_pretrained(from, options);
+  const { model_type } = await identify(from, options, IMAGE_TEXT_TO_TEXT);
+  const model = await AutoModelForImageTextToText.from_pretrained(from, options);
+  const { tokenizer } = processor;
+  const read = async (input: ImageTextInput) => {
+    const { text, images } = isMessages(input) ? chatPrompt(input, processor) : plainPrompt(input);
+    const pictures: Picture[] = [];
+    for (const [i, image] of images.entries()) {
+      const pixels = await processor.prepare(image, images.length > 1 ? `picture ${i + 1}` : 'image');
+      pictures.push({ ...pixels, name: await nameOf(pixels), length: processor.size(pixels) });
+    }
+    const [expanded] = processor.expand([text], pictures) as [string];
+    const ids = tokenizer.encode(expanded, { add_special_tokens: !beginsWithBos(expanded, tokenizer) });
+    const embeds: Inserts['embeds'] = async (from, options) => {
+      using pixel_values = stack(pictures.slice(from));
+      const features = model.get_image_features({ pixel_values }).flatten(0, 1);
+      await run([features], options);
+      return features;
+    };
+    return { ids, spans: place([ids], model.image_token_id, pictures), embeds };
+  };
+  const textOf = (input: ImageTextInput) => (isMessages(input) ? undefined : plainPrompt(input).text);
+  const generate = writer({ model, tokenizer, read }, textOf);
+  const more = { model_type, processor };
+  return Object.assign(generate, more) as unknown as ImageTextGenerator;
+}
+
+type Picture = PixelValues & { name: string; length: number };
+
+/** The same for the same pixels. */
+async function nameOf({ data }: PixelValues): Promise<string> {
+  const hash = await sha256();
+  hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  return hash.hex();
+}
+
+const isMessages = (input: ImageTextInput): input is readonly VisionMessage[] => Array.isArray(input);
+
+function plainPrompt(input: string | ImagePrompt): { text: string; images: readonly ImageInput[] } {
+  const { text, images = [] } = typeof input === 'string' ? { text: input } : (input ?? {});
+  if (typeof text === 'string') return { text, images: (Array.isArray(images) ? images : [images]) as ImageInput[] };
+  throw new UserError(`[image-text-to-text] got ${describe(input)}, want messages, a text, or { text, images }`);
+}
+
+/** Messages by the template of the model, which writes a placeholder for each picture. */
+function chatPrompt(messages: readonly VisionMessage[], { tokenizer, image_token }: LlavaProcessor) {
+  const images: ImageInput[] = [];
+  const parts = (content: unknown, i: number): Part[] => {
+    if (typeof content === 'string') return [{ type: 'text', text: content }];
+    if (!Array.isArray(content)) return [];
+    return content.map((part: Partial<MessagePart & { text: string; image: ImageInput }>) => {
+      const { type, text, image } = part ?? {};
+      if (type === 'text' && typeof text === 'string') return { type, text };
+      if (type !== 'image' || image === undefined || image === null) {
+        const want = "{ type: 'text', text } or { type: 'image', image }";
+        throw new UserError(`[chat] content of message ${i}: got ${describe(part)}, want ${want}`);
+      }
+      images.push(image);
+      return { type };
+    });
+  };
+  const seen = messages.map((message, i) => ({ ...message, content: parts(message?.content, i) }));
+  // a template that knows of no parts gets texts with the placeholders in them
+  const knowsParts = JSON.stringify(tokenizer.config.chat_template ?? '').includes('image');
+  const flat = (content: readonly Part[]) => content.map(({ text }) => text ?? `${image_token}\n`).join('');
+  const given = knowsParts ? seen : seen.map((message) => ({ ...message, content: flat(message.content) }));
+  return { text: tokenizer.apply_chat_template(given), images };
+}
+
+function beginsWithBos(text: string, tokenizer: Tokenizer): boolean {
+  const { bos_token_id } = tokenizer;
+  const bos = bos_token_id === undefined ? undefined : tokenizer.id_to_token(bos_token_id);
+  return bos !== undefined && text.startsWith(bos);
+}
