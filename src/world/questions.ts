@@ -1,11 +1,11 @@
 // Questions about scenes and their answers. The truth is the scene's; the wordings are seen in training or kept for tests.
 import type { World } from './drawings.ts';
-import type { Random } from './random.ts';
-import { COLOUR_NAMES, PLACES, type Scene, type Thing } from './scene.ts';
-import { listed, phraseOf, placeOf, type Wording } from './words.ts';
+import { Random } from './random.ts';
+import { COLOUR_NAMES, makeScene, PLACES, type Scene, type SceneId, type Thing } from './scene.ts';
+import { listed, phraseOf, placeOf, type Wording, withArticle } from './words.ts';
 
-export const KINDS = ['what', 'colour', 'where', 'size', 'count', 'yes-no'] as const;
-export type Kind = (typeof KINDS)[number] | 'compare';
+export const KINDS = ['what', 'all', 'colour', 'where', 'size', 'count', 'yes-no', 'caption'] as const;
+export type Kind = (typeof KINDS)[number] | 'compare' | 'talk';
 export type Question = { kind: Kind; question: string; answer: string };
 
 const NUMBERS = ['zero', 'one', 'two', 'three', 'four', 'five'];
@@ -17,11 +17,21 @@ const ASK: Record<string, Record<Wording, readonly string[]>> = {
     unseen: ['tell me what is X.', 'what has been drawn X?'],
   },
   all: {
-    seen: ['what is in the picture?', 'what does this picture show?', 'what can you see?'],
+    seen: [
+      'what is in the picture?',
+      'what does this picture show?',
+      'what can you see?',
+      'what is this?',
+      'what do you see?',
+    ],
     unseen: ['name everything in the picture.', 'which things were drawn here?'],
   },
   colour: {
-    seen: ['what colour is the background?', 'which colour does the background have?'],
+    seen: [
+      'what colour is the background?',
+      'which colour does the background have?',
+      'what is the colour of the background?',
+    ],
     unseen: ['tell me the colour of the background.', 'the background: what colour?'],
   },
   where: {
@@ -29,15 +39,24 @@ const ASK: Record<string, Record<Wording, readonly string[]>> = {
     unseen: ['tell me where X is.', 'which place does X have?'],
   },
   size: {
-    seen: ['is X big or small?', 'how big is X?'],
+    seen: ['is X big or small?', 'how big is X?', 'is X small or big?'],
     unseen: ['what size is X?', 'small or big: how was X drawn?'],
   },
   count: {
-    seen: ['how many things are there?', 'how many things does the picture show?', 'how many things can you see?'],
+    seen: [
+      'how many things are there?',
+      'how many things does the picture show?',
+      'how many things can you see?',
+      'how many are there?',
+    ],
     unseen: ['count the things.', 'what is the number of things here?'],
   },
   has: { seen: ['is there X?', 'do you see X?', 'does the picture show X?'], unseen: ['can X be seen?', 'is X here?'] },
   isPlaced: { seen: ['is X?', 'do you see X?'], unseen: ['is it true that X?', 'would you say that X?'] },
+  caption: {
+    seen: ['describe the picture.', 'describe this picture.', 'what does the picture look like?', 'describe it.'],
+    unseen: ['please describe what you see.', 'say all that you can about this picture.'],
+  },
   hasColour: { seen: ['is the background X?', 'do you see a background in X?'], unseen: ['was X the colour behind?'] },
   which: {
     seen: ['which picture shows X?', 'which picture has X?'],
@@ -66,9 +85,9 @@ export function ask(
   const make = (question: string, answer: string): Question => ({ kind, question, answer });
   switch (kind) {
     case 'what':
-      return random.chance(30)
-        ? make(fill('all'), listed(things.map((one) => phraseOf(world, one))))
-        : make(fill('what', placeOf(thing.place, random)), phraseOf(world, thing));
+      return make(fill('what', placeOf(thing.place, random)), phraseOf(world, thing));
+    case 'all':
+      return make(fill('all'), listed(inOrder(things).map((one) => phraseOf(world, one))));
     case 'colour':
       return make(fill('colour'), background);
     case 'where':
@@ -79,7 +98,32 @@ export function ask(
       return make(fill('count'), NUMBERS[things.length]!);
     case 'yes-no':
       return make(...yesNo(world, scene, thing, random, fill));
+    case 'caption':
+      return make(fill('caption'), description(world, scene));
   }
+}
+
+/** The things from left to right, then top to bottom, then the middle: answers that list them have one order to learn. */
+const inOrder = (things: readonly Thing[]) => PLACES.flatMap((place) => things.filter((one) => one.place === place));
+
+/** All of a scene in one sentence: things and their places, of one or two their sizes, and the background. */
+function description(world: World, { things, background }: Scene): string {
+  const random = new Random(); // there is one wording for a place
+  const parts = inOrder(things).map(
+    (thing) => `${phraseOf(world, thing, things.length < 3 ? thing.size : undefined)} ${placeOf(thing.place, random)}`,
+  );
+  return `${listed(parts)} on ${withArticle(background)} background`;
+}
+
+/** A scene and one question of each kind, which the same numbers always give. */
+export function questioned(
+  world: World,
+  id: SceneId,
+  { wording = 'seen' as Wording } = {},
+): { scene: Scene; questions: Question[] } {
+  const scene = makeScene(world, id);
+  const random = new Random('questions', id.seed, id.split, id.index);
+  return { scene, questions: KINDS.map((kind) => ask(world, scene, random, { kind, wording })) };
 }
 
 /** As often yes as no. */

@@ -1,6 +1,8 @@
 // Scenes of the drawn world on stdout, for recipes: `node scenes.js '{"seed": 1, "split": "seen", "first": 0, "count": 10}'`.
 // Each is a line of JSON ({scene, caption, wrong}) and 64x64x3 bytes. `wording` and `detail` are those of src/world/words.ts; without
 // `detail` one caption in two is full, and then `wrong` is a full caption of almost the same scene. Without a count it goes on for ever.
+// With "give": "lessons" a line is {pictures, questions} of one scene, two scenes or none, and so many pictures;
+// with "give": "exam" it is {scene, questions}, one of each kind, and a picture; with "pairs" and "talk" only these.
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,21 +21,58 @@ const { outputFiles } = await build({
 });
 const bundle = join(await mkdtemp(join(tmpdir(), 'world-')), 'world.mjs'); // Node 20 does not read TypeScript
 await writeFile(bundle, outputFiles[0].contents);
-const { openWorld, Random, makeScene, changed, caption, render } = await import(pathToFileURL(bundle).href);
+const { openWorld, Random, makeScene, changed, caption, render, ask, compare, questioned, talk } = await import(pathToFileURL(bundle).href);
 await rm(dirname(bundle), { recursive: true });
-const { seed, split, first = 0, count = Infinity, wording, detail } = JSON.parse(process.argv[2]);
+const { seed, split, first = 0, count = Infinity, wording, detail, give = 'captions' } = JSON.parse(process.argv[2]);
 const world = await openWorld((file) => readFile(at(`../world/${file}`)));
 process.stdout.on('error', () => process.exit()); // the reader is done
+
+const makers = {
+  captions(index) {
+    const random = new Random('caption', seed, split, index);
+    const scene = makeScene(world, { seed, index, split });
+    const isFull = detail === 'full' || (!detail && random.chance(50));
+    const right = caption(world, scene, random, { wording, detail: isFull ? 'full' : 'some' });
+    const wrong = isFull
+      ? caption(world, changed(world, scene, random), random, { wording, detail: 'full' })
+      : undefined;
+    return { line: { scene, caption: right, wrong }, scenes: [scene] };
+  },
+  exam(index) {
+    const { scene, questions } = questioned(world, { seed, index, split }, { wording });
+    return { line: { scene, questions }, scenes: [scene] };
+  },
+  /** Half of the pairs differ in one truth, so that no answer is rare. */
+  pairs(index, turns = 1) {
+    const random = new Random('pair', seed, split, index);
+    const one = makeScene(world, { seed, index, split });
+    const other = random.chance(50)
+      ? changed(world, one, random)
+      : makeScene(world, { seed: seed + 1, index, split });
+    const scenes = random.chance(50) ? [one, other] : [other, one];
+    const questions = Array.from({ length: turns }, () => compare(world, scenes, random, { wording }));
+    return { line: { pictures: 2, questions }, scenes };
+  },
+  talk(index, turns = 1) {
+    const random = new Random('talk', seed, split, index);
+    const questions = Array.from({ length: turns }, () => talk(world, random, { wording }));
+    return { line: { pictures: 0, questions }, scenes: [] };
+  },
+  lessons(index) {
+    if (index % 12 === 11) return makers.talk(index, 10);
+    if (index % 6 === 4) return makers.pairs(index, 5);
+    const random = new Random('lesson', seed, split, index);
+    const scene = makeScene(world, { seed, index, split });
+    const kinds = 'what what where where size yes-no yes-no colour count all caption'.split(' ');
+    const questions = kinds.map((kind) => ask(world, scene, random, { kind, wording }));
+    return { line: { pictures: 1, questions }, scenes: [scene] };
+  },
+};
+const made = makers[give];
 for (let index = first; index < first + count; index++) {
-  const random = new Random('caption', seed, split, index);
-  const scene = makeScene(world, { seed, index, split });
-  const isFull = detail === 'full' || (!detail && random.chance(50));
-  const right = caption(world, scene, random, { wording, detail: isFull ? 'full' : 'some' });
-  const wrong = isFull
-    ? caption(world, changed(world, scene, random), random, { wording, detail: 'full' })
-    : undefined;
-  const line = `${JSON.stringify({ scene, caption: right, wrong })}\n`;
-  if (!process.stdout.write(Buffer.concat([Buffer.from(line), render(world, scene).data]))) {
+  const { line, scenes } = made(index);
+  const pixels = scenes.map((scene) => render(world, scene).data);
+  if (!process.stdout.write(Buffer.concat([Buffer.from(`${JSON.stringify(line)}\n`), ...pixels]))) {
     await once(process.stdout, 'drain');
   }
 }
