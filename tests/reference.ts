@@ -297,3 +297,26 @@ export const embedding = (weight: Nd, ids: Nd): Nd =>
   nd([...ids.shape, weight.shape[1]!], (i) => at(weight, [at(ids, i.slice(0, -1)), i.at(-1)!]));
 /** y[..., i, ...] = x[..., index[..., i, ...], ...] along `dim`, as torch.gather. */
 export const gather = (x: Nd, dim: number, index: Nd): Nd => nd(index.shape, (i) => at(x, put(i, dim, at(index, i))));
+
+/** Philox 4x32-10 in integers of any size. */
+export function philox(counter: readonly number[], key: readonly number[]): number[] {
+  let [a, b, c, d] = counter.map(BigInt) as [bigint, bigint, bigint, bigint];
+  let [k, l] = key.map(BigInt) as [bigint, bigint];
+  const low = (v: bigint) => v & 0xffffffffn;
+  for (let i = 0; i < 10; i++) {
+    const [p, q] = [0xd2511f53n * a, 0xcd9e8d57n * c];
+    [a, b, c, d] = [(q >> 32n) ^ b ^ k, low(q), (p >> 32n) ^ d ^ l, low(p)];
+    [k, l] = [low(k + 0x9e3779b9n), low(l + 0xbb67ae85n)];
+  }
+  return [a, b, c, d].map(Number);
+}
+
+/** Normal numbers of deviation 1: element i has the first two words of (i, position, 1, 0), 24 bits of each. */
+export function randn(shape: Shape, seed: number, position = 0): Nd {
+  const key = [seed % 2 ** 32, Math.floor(seed / 2 ** 32)];
+  const data = Float64Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => {
+    const [radius, angle] = philox([i, position, 1, 0], key).map((word) => (word >>> 8) / 2 ** 24);
+    return Math.sqrt(-2 * Math.log(1 - radius!)) * Math.cos(2 * Math.PI * angle!);
+  });
+  return { shape, data };
+}

@@ -27,6 +27,9 @@ export function randn(shape: Shape, options: RandnOptions): Tensor {
   if (!Number.isSafeInteger(seed) || seed < 0) {
     throw new RangeError(`[randn] seed: got ${describe(seed)}, want a whole number from 0`);
   }
+  if (typeof position === 'number' && !(Number.isInteger(position) && position >= 0 && position < 2 ** 32)) {
+    throw new RangeError(`[randn] position: got ${describe(position)}, want a whole number from 0 to 2^32 - 1`);
+  }
   const n = numel(shape);
   const words = [position, seed % 2 ** 32, Math.floor(seed / 2 ** 32)].map((v) => expand(word(v), [n]));
   return reshape(normal([arange(n), ...words], {}), shape);

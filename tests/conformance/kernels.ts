@@ -1,5 +1,5 @@
 // Ops with a kernel of their own in the conformance table: sums, norms, products, windows, indices.
-import { concat, pad, type Tensor } from '../../src/index.ts';
+import { concat, pad, randn, type Tensor } from '../../src/index.ts';
 import * as ref from '../reference.ts';
 import { below, EXACT, type Input, nonzero, positive, type Tolerance, within } from '../samples.ts';
 import { type Case, type Spec, shapes, sizes, table } from './case.ts';
@@ -227,6 +227,17 @@ const MOVES: Record<string, Spec> = {
   ),
 };
 
+const RANDOM: Record<string, Spec> = {
+  randn: {
+    op: (x) => randn(x.shape, { seed: 2 ** 33 + 7, position: 5 }),
+    want: (x) => ref.randn(x.shape, 2 ** 33 + 7, 5),
+    tolerance: { all: 2 ** -19, from: 'a logarithm, a root and a cosine in f32' },
+    inputs: shapes('5x7', '1x4x8x8'),
+    dtypes: ['f32'],
+    layouts: ['plain'],
+  },
+};
+
 export const kernels = (isFull: boolean): Case[] => [
   ...table('reduction', isFull, REDUCTIONS),
   ...table('softmax, norm', isFull, NORMS, 1),
@@ -235,4 +246,5 @@ export const kernels = (isFull: boolean): Case[] => [
   ...table('attention', isFull, ATTENTIONS, 0),
   ...table('attention', isFull, isFull ? {} : { 'attention of f16': { ...ATTENTIONS.attention!, dtypes: ['f16'] } }, 0),
   ...table('index, move', isFull, MOVES),
+  ...table('random', isFull, RANDOM),
 ];

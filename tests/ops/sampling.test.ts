@@ -11,6 +11,7 @@ import {
   top_k,
   top_p,
 } from '../../src/index.ts';
+import { philox } from '../reference.ts';
 import { random } from './harness.ts';
 
 /** Rows of logits, with some that are equal. */
@@ -102,19 +103,6 @@ describe.each([
     }
   });
 });
-
-/** Philox 4x32-10 in integers of any size. */
-function philox(counter: readonly number[], key: readonly number[]): number[] {
-  let [a, b, c, d] = counter.map(BigInt) as [bigint, bigint, bigint, bigint];
-  let [k, l] = key.map(BigInt) as [bigint, bigint];
-  const low = (v: bigint) => v & 0xffffffffn;
-  for (let i = 0; i < 10; i++) {
-    const [p, q] = [0xd2511f53n * a, 0xcd9e8d57n * c];
-    [a, b, c, d] = [(q >> 32n) ^ b ^ k, low(q), (p >> 32n) ^ d ^ l, low(p)];
-    [k, l] = [low(k + 0x9e3779b9n), low(l + 0xbb67ae85n)];
-  }
-  return [a, b, c, d].map(Number);
-}
 
 describe('draw_token', () => {
   it('draws by the published random numbers', async () => {
