@@ -23,7 +23,7 @@ function imports(file: string): string[] {
 }
 
 describe('rooms', () => {
-  const ORDER = ['gpu', 'tensor', 'exec', 'ops', 'io', 'nn', 'models', 'tasks', 'train', 'world', 'cli'];
+  const ORDER = ['gpu', 'tensor', 'exec', 'ops', 'io', 'nn', 'models', 'tasks', 'train', 'world', 'serve', 'cli'];
   const roomOf = (file: string) => /^src\/([^/]+)\//.exec(file)?.[1];
 
   it('are the known ones', () => {
@@ -181,7 +181,7 @@ describe('files', () => {
   });
   it('of the library import node: only when it is needed', () => {
     const eager = sources.filter(
-      (f) => !/^src\/(cli|build)\//.test(f) && /^import (?!type)[^;]*from 'node:/m.test(text.get(f)!),
+      (f) => !/^src\/(serve|cli|build)\//.test(f) && /^import (?!type)[^;]*from 'node:/m.test(text.get(f)!),
     );
     expect(eager).toEqual([]);
   });

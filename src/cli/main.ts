@@ -13,6 +13,7 @@ import { addInspect } from './inspect.ts';
 import { complain, flush, isHangUp } from './output.ts';
 import { addPlan } from './plan.ts';
 import { addSearch } from './search.ts';
+import { addServe } from './serve.ts';
 import { addStart } from './start.ts';
 import { oneLine } from './text.ts';
 
@@ -47,6 +48,7 @@ Exit codes: 0 done, 1 something failed, 2 what was given is wrong.`,
   addInspect(program);
   addPlan(program);
   addSearch(program);
+  addServe(program);
   addStart(program);
   for (const command of program.commands) command.option('--debug', 'show where an error comes from');
   return program;

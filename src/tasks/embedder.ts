@@ -10,7 +10,7 @@ import { identify, loadImageProcessor, type ModelSource, modelOf, stack } from '
 import { checkRows } from './finite.ts';
 import type { PixelValues } from './image-processor.ts';
 import { load_image } from './load-image.ts';
-import { sentences } from './sentences.ts';
+import { type Length, sentences } from './sentences.ts';
 
 export type Kind = 'pictures' | 'texts';
 
@@ -39,6 +39,8 @@ export type Embedder = {
   /** The one tower that it takes. */
   model: Pretrained<object>;
   model_type: string;
+  /** Of a text; an embedder of texts has it. What is longer than the model reads is cut. */
+  lengthOf: ((text: string) => Length) | undefined;
   dispose(): void;
   [Symbol.dispose](): void;
 };
@@ -123,5 +125,6 @@ export async function embedder(source: ModelSource, kind: Kind, options: FromPre
   }
 
   const dispose = () => model.dispose();
-  return Object.assign(embed, { model, model_type, dispose, [Symbol.dispose]: dispose });
+  const more = { model, model_type, lengthOf: idsOf?.lengthOf };
+  return Object.assign(embed, { ...more, dispose, [Symbol.dispose]: dispose });
 }

@@ -34,20 +34,29 @@ function beginning(text: string, tokens: number): string {
   return text;
 }
 
+/** Tokens of a text, special ones included, and how many the model reads; of a text that is longer it is enough to know that. */
+export type Length = { count: number; most: number };
+
 /**
- * The function from texts to `input_ids` (i32 [T, L]) of a model; a text that is too long for it is cut. Throws a UserError
- * when there is no tokenizer.
+ * The function from texts to `input_ids` (i32 [T, L]) of a model; a text that is too long for it is cut. `lengthOf` tells of
+ * one whether it is. Throws a UserError when there is no tokenizer.
  */
 export async function sentences(
   from: ModelSource,
   model_type: ModelType,
   config: Config,
-): Promise<(texts: readonly string[]) => Tensor> {
+): Promise<((texts: readonly string[]) => Tensor) & { lengthOf(text: string): Length }> {
   const { positions, padding, text: clean } = FAMILIES[model_type];
   const { max_position_embeddings: max_length = positions } = { ...config.text_config, ...config.text_config_dict };
   const tokenizer = await AutoTokenizer.from_pretrained(from);
-  return (texts) => {
-    const cleaned = texts.map((text) => beginning(clean(text, tokenizer), max_length));
-    return tensor(tokenizer(cleaned, { padding, truncation: true, max_length }).input_ids, { dtype: 'i32' });
+  const cleaned = (text: string, tokens: number) => beginning(clean(text, tokenizer), tokens);
+  const idsOf = (texts: readonly string[]) => {
+    const short = texts.map((text) => cleaned(text, max_length));
+    return tensor(tokenizer(short, { padding, truncation: true, max_length }).input_ids, { dtype: 'i32' });
   };
+  const lengthOf = (text: string) => ({
+    count: tokenizer.encode(cleaned(text, max_length + 1)).length,
+    most: max_length,
+  });
+  return Object.assign(idsOf, { lengthOf });
 }

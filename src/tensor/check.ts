@@ -2,8 +2,11 @@
 import { DTYPES, type DType } from './dtype.ts';
 import { Tensor } from './tensor.ts';
 
-const brief = (value: unknown): string => {
-  if (Array.isArray(value)) return `[${value.slice(0, 8).map(brief).join(', ')}${value.length > 8 ? ', ...' : ''}]`;
+const brief = (value: unknown, depth = 4): string => {
+  if (Array.isArray(value)) {
+    const first = depth > 0 ? value.slice(0, 8).map((one) => brief(one, depth - 1)) : [];
+    return `[${[...first, ...(value.length > first.length ? ['...'] : [])].join(', ')}]`;
+  }
   if (typeof value === 'string') return `'${value.length > 80 ? `${value.slice(0, 80)}...` : value}'`;
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'bigint') return `${value}n`;

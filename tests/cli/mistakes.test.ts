@@ -26,6 +26,7 @@ describe('help', () => {
     ['inspect', '--help'],
     ['start', '--help'],
     ['doctor', '--help'],
+    ['serve', '--help'],
     ['help', 'inspect'],
     [],
   ])('%s %s', async (...args) => {

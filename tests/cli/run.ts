@@ -36,6 +36,8 @@ export type Run = {
   env?: Record<string, string>;
   /** Called with the child once it has written something on stderr. */
   onError?: (child: ChildProcess) => void;
+  /** Called with the child and its stdout so far, whenever it has written there. */
+  onOutput?: (child: ChildProcess, out: string) => void;
   /** Close its stdout as soon as it has written something there. */
   hangUp?: boolean;
   /** A file that takes its stdout, or its stderr. */
@@ -62,7 +64,7 @@ function commandOf(runtime: NonNullable<Run['runtime']>): string[] {
 /** Runs `tessera ...args` in the repository's root. */
 export async function tessera(
   args: readonly string[],
-  { runtime = 'own', env = {}, onError, hangUp, to = {}, input }: Run = {},
+  { runtime = 'own', env = {}, onError, onOutput, hangUp, to = {}, input }: Run = {},
 ): Promise<Ended> {
   await build();
   const [command, ...flags] = commandOf(runtime);
@@ -78,6 +80,7 @@ export async function tessera(
   let [out, err] = ['', ''];
   child.stdout?.setEncoding('utf8').on('data', (text) => {
     out += text;
+    onOutput?.(child, out);
     if (hangUp) child.stdout?.destroy();
   });
   child.stderr?.setEncoding('utf8').on('data', (text) => {

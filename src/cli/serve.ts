@@ -1,0 +1,129 @@
+// tessera serve: models as programs that speak OpenAI's API know them.
+import path from 'node:path';
+import process from 'node:process';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { UserError } from '../io/error.ts';
+import type { ModelSource } from '../io/locate.ts';
+import type { FromPretrained } from '../io/pretrained.ts';
+import { statPath } from '../io/source.ts';
+import { type Models, type ServeOptions, type Server, serve } from '../serve/server.ts';
+import { CAUSAL_LM } from '../tasks/auto.ts';
+import { embedder } from '../tasks/embedder.ts';
+import { shipped } from '../tasks/shipped.ts';
+import { textGeneration } from '../tasks/text-generation.ts';
+import { seconds } from './classifier.ts';
+import { type Loaded, withLoaded } from './loaded.ts';
+import { amount, count, type DeviceOptions, type HubOptions, withDevice, withHub } from './options.ts';
+import { complain, print, printJson } from './output.ts';
+import { visible } from './text.ts';
+
+type Options = DeviceOptions &
+  HubOptions & {
+    model?: string;
+    embeddings?: string | true;
+    port: number;
+    apiKey?: string;
+    allowOrigin: string[];
+    maxNewTokens?: number;
+    maxBody: number;
+    parallel: number;
+    queue: number;
+  };
+
+export function addServe(program: Command): void {
+  const command = program
+    .command('serve')
+    .description("Answers programs that speak OpenAI's API, over HTTP on this machine (127.0.0.1)")
+    .option('--model <model>', 'a language model: a LLaMA folder, or its id on the Hugging Face hub')
+    .option('--embeddings [model]', 'a CLIP or SigLIP whose text tower embeds texts (the tessera-clip that ships)')
+    .option('--port <n>', '0 takes a free one', port, 8000)
+    .addOption(new Option('--api-key <key>', 'what clients have to send').env('TESSERA_API_KEY'))
+    .option(
+      '--allow-origin <origin>',
+      'pages of this origin may ask, such as http://localhost:3000; may be given many times',
+      (text, all) => [...all, text],
+      [] as string[],
+    )
+    .option(
+      '--max-new-tokens <n>',
+      "tokens of an answer at most (default: what the model's context has room for)",
+      count,
+    )
+    .option('--max-body <MB>', 'megabytes of a request at most', count, 32)
+    .option('--parallel <n>', 'requests that are computed at once, each with a cache of its own', count, 2)
+    .option('--queue <n>', 'requests that wait behind them; more are told to try later (429)', amount, 16);
+  withDevice(withHub(command))
+    .addHelpText(
+      'after',
+      `
+  POST /v1/chat/completions   messages to an answer; with "stream": true as it comes
+  POST /v1/embeddings         texts to rows of length 1
+  GET  /v1/models
+
+A model is called by its id, or by the name of its folder. What this server does not do (tools, n, logprobs, ...) is refused,
+never left out. What a request does not say about sampling is as the model's generation_config.json has it.
+Ctrl-C ends it once the answers under way are there; a second one ends these too.
+
+Examples:
+  tessera serve --model HuggingFaceTB/SmolLM2-135M-Instruct
+  tessera serve --model ./SmolLM2-135M-Instruct --embeddings --port 8080
+  OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none python my-program.py`,
+    )
+    .action(serveCommand);
+}
+
+async function serveCommand(options: Options): Promise<void> {
+  const { model, embeddings, json } = options;
+  const clip = embeddings === true ? await shipped('tessera-clip') : embeddings;
+  const first = model ?? clip;
+  if (first === undefined) throw new UserError('[serve] got nothing to serve, want --model, --embeddings, or both');
+  const open = async (from: ModelSource, source: FromPretrained) => {
+    const chat = model === undefined ? undefined : await textGeneration(from, source);
+    const embed =
+      clip === undefined ? undefined : await embedder(chat ? clip : from, 'texts', chat ? plain(source) : source);
+    const { model: shown, model_type } = (chat ?? embed)!;
+    const dispose = () => {
+      for (const task of [chat, embed]) task?.dispose();
+    };
+    return { model: shown, model_type, chat, embed, [Symbol.dispose]: dispose };
+  };
+  const work = async ({ task: { chat, embed }, where, about }: Loaded<Awaited<ReturnType<typeof open>>>) => {
+    const models: Models = {
+      chat: chat && { id: await idOf(model!), task: chat },
+      embeddings: embed && { id: await idOf(clip!), task: embed },
+    };
+    const { apiKey, allowOrigin: origins, maxBody, maxNewTokens, parallel, queue } = options;
+    const on_request: ServeOptions['on_request'] = ({ method, path, status, ms }) =>
+      complain(`${method} ${path} ${status} ${seconds(ms)}`);
+    const limits = { port: options.port, maxBody: maxBody * 2 ** 20, maxNewTokens, parallel, queue };
+    const server = await serve(models, { apiKey, origins, ...limits, ...(!json && { on_request }) });
+    const names = Object.values(models).flatMap((one) => one?.id ?? []);
+    if (json) printJson({ command: 'serve', ...about, url: `${server.url}/v1`, models: names });
+    else print(`${names.map(visible).join(' and ')} on ${where}, at ${server.url}/v1 - Ctrl-C ends it`);
+    await untilStopped(server);
+  };
+  await withLoaded(first, options, open, work, model === undefined ? undefined : CAUSAL_LM);
+}
+
+/** What of the options is for every model: --revision and its kin are of the first. */
+const plain = ({ device, dtype, progress_callback }: FromPretrained) => ({ device, dtype, progress_callback });
+
+/** Until it is told to stop: once for an end in order, twice for one now. */
+async function untilStopped(server: Server): Promise<void> {
+  let times = 0;
+  const stop = () => void server.close(times++ > 0);
+  const signals = ['SIGINT', 'SIGTERM'] as const;
+  for (const signal of signals) process.on(signal, stop);
+  await server.closed;
+  for (const signal of signals) process.off(signal, stop);
+}
+
+/** An id of the hub, or the name of a folder. */
+const idOf = async (model: string) => ((await statPath(model)) ? path.basename(path.resolve(model)) : model);
+
+/** An option's value that is a port. */
+function port(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isInteger(value) && value >= 0 && value < 2 ** 16) return value;
+  throw new InvalidArgumentError('Want a whole number from 0 to 65535.');
+}

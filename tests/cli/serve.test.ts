@@ -1,0 +1,76 @@
+// tessera serve from outside: it says where it listens, answers, and ends in order.
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { chatFolder } from '../tasks/support.ts';
+import { asModel, build, makeFolder, PATIENCE, ROOT, type Run, tessera } from './run.ts';
+
+let folder: string;
+let model: string[];
+beforeAll(async () => {
+  folder = await makeFolder();
+  model = await asModel(chatFolder(), `${folder}/llama`);
+  await build();
+}, PATIENCE);
+afterAll(() => rm(path.join(ROOT, folder), { recursive: true }));
+
+const ask = { model: 'llama', messages: [{ role: 'user', content: 'hello' }], max_tokens: 100, temperature: 0 };
+const post = (url: string, body: object) =>
+  fetch(`${url}/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+
+describe.each(['own', 'bun', 'deno'] as const)('in %s', (runtime) => {
+  test('streams, frees what a client leaves, and ends at a signal', { timeout: PATIENCE }, async () => {
+    const answers: string[] = [];
+    let talk: Promise<void> | undefined;
+    const onOutput: Run['onOutput'] = (child, out) => {
+      if (talk || !out.endsWith('}\n')) return;
+      const { url, models } = JSON.parse(out);
+      expect(models).toEqual(['llama', 'tessera-clip']);
+      talk = (async () => {
+        const whole = await post(url, ask);
+        const { choices, usage } = (await whole.json()) as { choices: { message: object }[]; usage: object };
+        answers.push(JSON.stringify([choices[0]!.message, usage]));
+        for (let i = 0; i < 3; i++) {
+          const control = new AbortController(); // of the two turns none would be left
+          const response = await fetch(`${url}/chat/completions`, {
+            ...{ method: 'POST', headers: { 'content-type': 'application/json' }, signal: control.signal },
+            body: JSON.stringify({ ...ask, stream: true }),
+          });
+          await response.body!.getReader().read();
+          control.abort();
+        }
+        const text = await (await post(url, { ...ask, stream: true })).text();
+        expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
+        const pieces = text
+          .split('\n\n')
+          .slice(0, -2)
+          .map((line) => JSON.parse(line.slice('data: '.length)));
+        const content = pieces.map(({ choices }) => choices[0].delta.content ?? '').join('');
+        expect({ role: 'assistant', content, refusal: null }).toEqual(choices[0]!.message);
+        const bad = await post(url, { ...ask, n: 2 });
+        expect([bad.status, await bad.json()]).toMatchObject([400, { error: { param: 'n' } }]);
+        const large = await post(url, { ...ask, user: 'x'.repeat(2 ** 21) });
+        expect([large.status, await large.json()]).toMatchObject([413, { error: { code: 'request_too_large' } }]);
+      })().finally(() => child.kill('SIGTERM'));
+    };
+    const args = ['serve', ...model, '--embeddings', '--port', '0', '--json', '--max-body', '1'];
+    const { code, err } = await tessera(args, { runtime, onOutput });
+    await talk;
+    expect([code, err]).toEqual([0, '']);
+    expect(answers.length).toBe(1);
+  });
+});
+
+test.each([
+  [[], '[serve] got nothing to serve, want --model, --embeddings, or both'],
+  [['--embeddings', '--port', '70000'], 'Want a whole number from 0 to 65535'],
+  [['--model', 'tests/goldens/cases/clip'], 'got model_type "clip", want one of llama'],
+])('%j: one line, exit code 2', { timeout: PATIENCE }, async (args, message) => {
+  const { code, out, err } = await tessera(['serve', ...args]);
+  expect([code, out, err.trim().split('\n').length]).toEqual([2, '', 1]);
+  expect(err).toContain(message);
+});
