@@ -43,6 +43,7 @@ export type {
 } from './tasks/image-text-to-text.ts';
 export { LlavaProcessor } from './tasks/llava-processor.ts';
 export { load_image } from './tasks/load-image.ts';
+export { make_image_grid, Picture } from './tasks/picture.ts';
 export { pipeline } from './tasks/pipeline.ts';
 export {
   DDIMInverseScheduler,
@@ -60,6 +61,7 @@ export type { Check } from './tasks/self-test.ts';
 export { type Answer, Session, type TextOptions } from './tasks/session.ts';
 export type { GenerateTextOptions, TextGenerator } from './tasks/text-generation.ts';
 export { TextStreamer } from './tasks/text-stream.ts';
+export { VaeImageProcessor } from './tasks/vae-image-processor.ts';
 export type { DType } from './tensor/dtype.ts';
 export { grad } from './tensor/grad.ts';
 export { Tensor } from './tensor/tensor.ts';

@@ -62,20 +62,29 @@ export async function decodePng(file: Uint8Array, name = 'png'): Promise<Pixels>
   return colours(values, layout, chunks, fail);
 }
 
-function readChunks(file: Uint8Array, fail: (what: string) => never): Chunks {
+/** The parts of a file in order, up to its end, each with its checksum verified. */
+export function* chunksOf(
+  file: Uint8Array,
+  fail: (what: string) => never,
+): Generator<{ type: string; content: Uint8Array<ArrayBuffer> }> {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
-  const found = new Map<string, Uint8Array<ArrayBuffer>>();
-  const data: Uint8Array<ArrayBuffer>[] = [];
   for (let at = SIGNATURE.length, type = ''; type !== 'IEND'; ) {
     const length = at + 12 <= file.length ? view.getUint32(at) : file.length;
     if (at + 12 + length > file.length) fail('it is cut off');
     type = String.fromCharCode(...file.subarray(at + 4, at + 8));
     if (crc32(file.subarray(at + 4, at + 8 + length)) !== view.getUint32(at + 8 + length)) fail(`checksum of ${type}`);
-    const content = file.slice(at + 8, at + 8 + length);
+    yield { type, content: file.slice(at + 8, at + 8 + length) };
+    at += 12 + length;
+  }
+}
+
+function readChunks(file: Uint8Array, fail: (what: string) => never): Chunks {
+  const found = new Map<string, Uint8Array<ArrayBuffer>>();
+  const data: Uint8Array<ArrayBuffer>[] = [];
+  for (const { type, content } of chunksOf(file, fail)) {
     if (type === 'IDAT') data.push(content);
     else if (/^[A-Z]/.test(type) && !['IHDR', 'PLTE', 'IEND'].includes(type)) fail(`unknown part ${type}`);
     else if (!found.has(type)) found.set(type, content);
-    at += 12 + length;
   }
   const header = found.get('IHDR');
   if (header?.length !== 13) return fail('no IHDR');
@@ -214,8 +223,14 @@ function colours(
   return { width, height, channels, data };
 }
 
+/** A part that stands before the pixels, beside the ones that say how to read them. */
+export type Chunk = { type: string; content: Uint8Array };
+
 /** A PNG file of 1, 2, 3 or 4 channels (grey, grey and alpha, RGB, RGBA), its rows without filters. */
-export async function encodePng({ width, height, channels, data }: Pixels): Promise<Uint8Array> {
+export async function encodePng(
+  { width, height, channels, data }: Pixels,
+  more: readonly Chunk[] = [],
+): Promise<Uint8Array<ArrayBuffer>> {
   if (data.length !== width * height * channels || !(channels >= 1 && channels <= 4)) {
     throw new Error(`[encodePng] got ${data.length} bytes, ${channels} channels, want ${width} x ${height} x 1..4`);
   }
@@ -229,7 +244,12 @@ export async function encodePng({ width, height, channels, data }: Pixels): Prom
   for (let y = 0; y < height; y++) rows.set(data.subarray(y * stride, (y + 1) * stride), y * (1 + stride) + 1);
   const packed = new Blob([rows]).stream().pipeThrough(new CompressionStream('deflate'));
   const body = new Uint8Array(await new Response(packed).arrayBuffer());
-  const parts = [chunk('IHDR', new Uint8Array(header.buffer)), chunk('IDAT', body), chunk('IEND', new Uint8Array())];
+  const parts = [
+    chunk('IHDR', new Uint8Array(header.buffer)),
+    ...more.map(({ type, content }) => chunk(type, content)),
+    chunk('IDAT', body),
+    chunk('IEND', new Uint8Array()),
+  ];
   return new Uint8Array(await new Blob([new Uint8Array(SIGNATURE), ...parts]).arrayBuffer());
 }
 

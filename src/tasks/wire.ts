@@ -7,6 +7,7 @@ import type { Progress } from '../io/load.ts';
 import { tensor } from '../ops/create.ts';
 import type { DType, TypedArray } from '../tensor/dtype.ts';
 import { Tensor } from '../tensor/tensor.ts';
+import { Picture } from './picture.ts';
 
 /** `signalAt`: which of the arguments had the caller's signal as its `signal`; `aborted`: it was before this was sent. */
 export type Ask = { tessera: 'open' | 'call'; id: number; args: unknown[]; signalAt: number; aborted: boolean };
@@ -35,11 +36,13 @@ export const unpackError = ({ error, name }: Failure): unknown =>
 
 type Packed = { shape: readonly number[]; dtype: DType; data?: TypedArray };
 const TENSOR = 'tessera:tensor';
+const PICTURE = 'tessera:picture';
 
-/** A result with the values of its tensors, which are computed and disposed of. */
+/** A result with the values of its tensors, which are computed and disposed of, and with pictures as plain objects. */
 export async function packTensors(result: unknown): Promise<unknown> {
   const found = new Map<Tensor, Packed>();
   const packed = replace(result, (value) => {
+    if (value instanceof Picture) return { [PICTURE]: { ...value } };
     if (!(value instanceof Tensor)) return undefined;
     if (!found.has(value)) found.set(value, { shape: value.shape, dtype: value.dtype });
     return { [TENSOR]: found.get(value) };
@@ -50,9 +53,11 @@ export async function packTensors(result: unknown): Promise<unknown> {
   return packed;
 }
 
-/** The same result with tensors whose values are here, on the host. */
+/** The same result with tensors whose values are here, on the host, and with pictures. */
 export const unpackTensors = (result: unknown): unknown =>
   replace(result, (value) => {
+    const picture = (value as { [PICTURE]?: Picture } | null)?.[PICTURE];
+    if (picture) return new Picture(picture, picture.settings);
     const { shape, dtype, data } = (value as { [TENSOR]?: Packed } | null)?.[TENSOR] ?? {};
     return data && tensor(data, shape, { dtype: dtype! });
   });
