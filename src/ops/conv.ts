@@ -1,98 +1,193 @@
-// Convolution as a matrix product: windows become columns, so that its order of summation is that of matmul.
-import unfoldShader from '../../shaders/unfold.wgsl';
-import { constOf, kernel } from '../exec/kernel.ts';
+// Convolution. Windows that lie apart are a view of the picture, so theirs is a matrix product; others have a kernel that reads
+// them where they lie. Neither makes columns of windows that overlap.
+import convShader from '../../shaders/conv.wgsl';
+import { type Dispatch, kernel } from '../exec/kernel.ts';
+import type { Capabilities } from '../gpu/device.ts';
 import { checkList, checkTensors } from '../tensor/check.ts';
 import { type Backward, composite, op } from '../tensor/op.ts';
 import { type Shape, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { stack } from './concat.ts';
+import { pad } from './pad.ts';
 
-const run = kernel(unfoldShader);
-const WG = constOf(unfoldShader, 'WG');
+const run = kernel(convShader);
+const MOST_TERMS = 128; // of a segment, where that is at least one channel; part of the result, not a choice of speed
 
 type Pair = readonly [number, number];
-type Windows = { kernel: Pair; stride: Pair; padding: Pair; dilation: Pair };
+/** `padding` is that before the first row and column; the result's size says what comes after the last. */
+type Windows = { kernel: Pair; stride: Pair; padding: Pair; dilation: Pair; groups: number };
+type Four = [number, number, number, number];
 
-const outSize = (size: number, i: 0 | 1, { kernel: k, stride, padding, dilation }: Windows) =>
-  Math.floor((size + 2 * padding[i] - dilation[i] * (k[i] - 1) - 1) / stride[i]) + 1;
+type Form = Windows & {
+  /** Zeros between the elements of x, less one. */
+  spread: Pair;
+  /** Strides of the weight along channels of the result, channels of x, and the window; and where it begins. */
+  w: { offset: number; group: number; strides: Four };
+};
 
-/** A kernel between pictures [N, C, H, W] and their windows [N, C, kh, kw, oh, ow]; each is the other's gradient. */
-const windows = (name: 'unfold' | 'fold') =>
-  op<Windows & { shape: Shape }>(
-    {
-      name,
-      backward: null, // that of conv2d is its own
-      dispatch: ([x], y, { kernel: k, stride, padding, dilation }) => {
-        const [pictures, columns] = name === 'unfold' ? [x!, y] : [y, x!];
-        const [height, width, out_height, out_width] = [...pictures.shape.slice(-2), ...columns.shape.slice(-2)];
-        const params = {
-          n: y.size,
-          ...{ height: height!, width: width!, out_height: out_height!, out_width: out_width! },
-          ...{ kernel_height: k[0], kernel_width: k[1], stride_y: stride[0], stride_x: stride[1] },
-          ...{ pad_y: padding[0], pad_x: padding[1], dilation_y: dilation[0], dilation_x: dilation[1] },
-        };
-        const changes = { element: name === 'fold' ? 'element_of_picture' : 'element_of_window' };
-        return [run({ x: x!, y }, { params, groups: Math.ceil(y.size / (4 * WG)), aligned: ['y'], changes })];
-      },
+/** One dispatch of the kernel on x [N, C, H, W]: y [N, O, oh, ow]. */
+function dispatch(x: Tensor, w: Tensor, y: Tensor, form: Form, { software, subgroupSize }: Capabilities): Dispatch[] {
+  const [N, C, H, W] = x.shape as Four;
+  const [, O, oh, ow] = y.shape as Four;
+  const { kernel: k, stride, padding, dilation, groups, spread } = form;
+  const [channels, out] = [C / groups, O / groups];
+  const broadcast = software && (subgroupSize === 4 || subgroupSize === 8);
+  const WG = broadcast ? subgroupSize : software ? 8 : 64;
+  const TILE_O = out === 1 ? 1 : out <= 4 || !broadcast ? 4 : 8;
+  const [x_n, x_c, x_y, x_x] = x.layout.strides as Four;
+  const [w_o, w_c, w_i, w_j] = form.w.strides;
+  const params = {
+    ...{ batch: N, groups, in_channels: channels, out_channels: out },
+    segment: Math.max(1, Math.floor(MOST_TERMS / (k[0] * k[1]))),
+    ...{ height: H, width: W, out_height: oh, out_width: ow },
+    ...{ x_offset: x.layout.offset, x_n, x_c, x_y, x_x },
+    ...{ w_offset: form.w.offset, w_group: form.w.group, w_o, w_c, w_i, w_j },
+    ...{ kernel: k, stride, pad: padding, dilation, spread },
+  };
+  const slides = k[1] <= 3 && [...stride, ...dilation].every((s) => s === 1);
+  const changes = {
+    ...{ WG, TILE_O, KERNEL_X: k[1] },
+    ...(broadcast && { add_line: 'add_line_broadcast' }),
+    ...(!slides && { KERNEL_X: 1, add_channel: 'add_channel_of_any' }),
+    ...(spread.some((s) => s > 1) && {
+      four: 'four_of_spread',
+      row_at: 'row_at_of_spread',
+      row_in: 'row_in_of_spread',
+    }),
+  };
+  const tiles = N * Math.ceil(oh / 4) * Math.ceil(ow / 4);
+  const groupsOfThreads = Math.ceil(tiles / WG) * groups * Math.ceil(out / TILE_O);
+  return [run({ x, w, y }, { params, groups: groupsOfThreads, aligned: ow % 4 === 0 ? ['y'] : [], changes })];
+}
+const flops = (w: Tensor, y: Tensor) => 2 * y.size * (w.size / w.shape[0]!);
+
+type Node = (inputs: Tensor[], attrs: Windows & { shape: Shape }) => Tensor;
+/** x [N, C, H, W] with weight [O, C / groups, kh, kw]: [N, O, oh, ow]. */
+const forward: Node = op<Windows & { shape: Shape }>(
+  {
+    name: 'conv2d',
+    epilogue: true,
+    saves: [0, 1],
+    backward: [
+      (dy, { x, attrs }) => back([dy, x[1]!], { ...(attrs as Windows), shape: x[0]!.shape }),
+      (dy, { x, attrs }) => weightSlope(dy, x[0]!, attrs as Windows),
+    ],
+    flops: ([, w], y) => flops(w!, y),
+    dispatch: ([x, w], y, attrs, capabilities) => {
+      const { groups } = attrs as Windows;
+      const { strides, offset } = w!.layout;
+      const group = (w!.shape[0]! / groups) * strides[0]!;
+      const form = { ...(attrs as Windows), spread: [1, 1] as const, w: { offset, group, strides: strides as Four } };
+      return dispatch(x!, w!, y, form, capabilities);
     },
-    (_, { shape }) => ({ shape, dtype: 'f32' }),
-  );
-const unfoldNode = windows('unfold');
-const foldNode = windows('fold');
+  },
+  (_, { shape }) => ({ shape, dtype: 'f32' }),
+);
+/** Its transpose: dy [N, O, oh, ow], with zeros between strides, convolved with the weight turned round. */
+const back: Node = op<Windows & { shape: Shape }>(
+  {
+    name: 'conv2d_transpose',
+    epilogue: true,
+    saves: [0, 1],
+    backward: [
+      (dx, { x, attrs }) => forward([dx, x[1]!], { ...(attrs as Windows), shape: x[0]!.shape }),
+      (dx, { x, attrs }) => weightSlope(x[0]!, dx, attrs as Windows),
+    ],
+    flops: ([dy, w]) => flops(w!, dy!),
+    dispatch: ([dy, w], y, attrs, capabilities) => {
+      const { kernel: k, padding, dilation, stride, groups } = attrs as Windows;
+      const [w_o, w_c, w_i, w_j] = w!.layout.strides as Four;
+      const form = {
+        ...{ kernel: k, dilation, groups, stride: [1, 1] as const, spread: stride },
+        padding: [0, 1].map((i) => dilation[i]! * (k[i]! - 1) - padding[i]!) as unknown as Pair,
+        w: {
+          offset: w!.layout.offset + (k[0] - 1) * w_i + (k[1] - 1) * w_j,
+          group: (w!.shape[0]! / groups) * w_o,
+          strides: [w_c, w_o, -w_i, -w_j] as Four,
+        },
+      };
+      return dispatch(dy!, w!, y, form, capabilities);
+    },
+  },
+  (_, { shape }) => ({ shape, dtype: 'f32' }),
+);
+
+/** Rows of all pictures, [groups, C / groups, N oh ow], from [N, C, oh, ow]. */
+const byGroup = (x: Tensor, groups: number): Tensor => {
+  const [N, C, H, W] = x.shape as Four;
+  return x
+    .reshape([N, groups, C / groups, H * W])
+    .permute([1, 2, 0, 3])
+    .reshape([groups, C / groups, N * H * W]);
+};
+/** One product for each place of the window, so that no column is made: [O, C / groups, kh, kw]. */
+function weightSlope(dy: Tensor, x: Tensor, w: Windows): Tensor {
+  const { kernel: k, stride, padding, dilation, groups } = w;
+  const size = dy.shape.slice(2);
+  const far = [0, 1].map((i) => dilation[i]! * (k[i]! - 1) + stride[i]! * (size[i]! - 1) + 1); // what windows cover
+  const after = [0, 1].map((i) => far[i]! - x.shape[2 + i]! - padding[i]!);
+  const whole = pad(x, [padding[1], after[1]!, padding[0], after[0]!]);
+  const slopes = byGroup(dy, groups);
+  const at = (t: Tensor, i: 0 | 1, start: number) =>
+    t.slice(2 + i, start, start + stride[i] * (size[i]! - 1) + 1, stride[i]);
+  const places = Array.from({ length: k[0] * k[1] }, (_, p) => {
+    const [i, j] = [Math.floor(p / k[1]) * dilation[0], (p % k[1]) * dilation[1]];
+    return slopes.matmul(byGroup(at(at(whole, 0, i), 1, j), groups).transpose(1, 2));
+  });
+  return stack(places, -1).reshape([dy.shape[1]!, x.shape[1]! / groups, ...k]);
+}
 
 /** Whether windows neither overlap nor leave the picture: then they are a view of it. */
 const apart = ({ kernel: k, stride, padding, dilation }: Windows) =>
   [0, 1].every((i) => stride[i] === k[i] && padding[i] === 0 && dilation[i] === 1);
 
-const windowShape = ([N, C, H, W]: Shape, w: Windows): Shape => {
-  return [N!, C!, ...w.kernel, outSize(H!, 0, w), outSize(W!, 1, w)];
-};
-/** [N, C, H, W] as its windows [N, C, kh, kw, oh, ow]. */
-function unfold(x: Tensor, w: Windows): Tensor {
-  const shape = windowShape(x.shape, w);
-  if (!apart(w)) return unfoldNode([x.contiguous()], { ...w, shape });
-  const [N, C, kh, kw, oh, ow] = shape as [number, number, number, number, number, number];
+/** [N, C, H, W] as windows that lie apart, in columns for each group: [N, groups, C / groups kh kw, oh ow]. */
+function inColumns(x: Tensor, { kernel: [kh, kw], groups }: Windows): Tensor {
+  const [N, C, H, W] = x.shape as Four;
+  const [oh, ow] = [Math.floor(H / kh), Math.floor(W / kw)];
   const whole = x.slice(2, 0, oh * kh).slice(3, 0, ow * kw);
-  return whole.reshape([N, C, oh, kh, ow, kw]).permute([0, 1, 3, 5, 2, 4]);
+  const windows = whole.reshape([N, C, oh, kh, ow, kw]).permute([0, 1, 3, 5, 2, 4]);
+  return windows.reshape([N, groups, (C / groups) * kh * kw, oh * ow]);
 }
-
-/** Windows [N, C, kh, kw, oh, ow] added up where they lie in pictures of `shape`. */
-const fold = (x: Tensor, shape: Shape, w: Windows): Tensor => foldNode([x.contiguous()], { ...w, shape });
-
-/** The windows of each group as columns, [N, groups, C / groups kh kw, oh ow]. */
-const columns = (x: Tensor, w: Windows, groups: number): Tensor => {
-  const [N, C, kh, kw, oh, ow] = windowShape(x.shape, w) as [number, number, number, number, number, number];
-  return unfold(x, w).reshape([N, groups, (C / groups) * kh * kw, oh * ow]);
-};
+/** Columns back to a picture of `shape`: zeros where no window lies. */
+function picture(columns: Tensor, [N, C, H, W]: Four, { kernel: [kh, kw] }: Windows): Tensor {
+  const [oh, ow] = [Math.floor(H / kh), Math.floor(W / kw)];
+  const windows = columns.reshape([N, C, kh, kw, oh, ow]).permute([0, 1, 4, 2, 5, 3]);
+  return pad(windows.reshape([N, C, oh * kh, ow * kw]), [0, W - ow * kw, 0, H - oh * kh]);
+}
 /** The weight of each group as a matrix, [groups, O / groups, C / groups kh kw]. */
-const filters = (weight: Tensor, groups: number): Tensor => {
-  const [O, I, kh, kw] = weight.shape as [number, number, number, number];
-  return weight.reshape([groups, O / groups, I * kh * kw]);
+const filters = (weight: Tensor, groups: number): Tensor =>
+  weight.reshape([groups, weight.shape[0]! / groups, weight.size / weight.shape[0]!]);
+
+const intoPicture: Backward = (dy, { x, attrs }) => {
+  const [N, O, oh, ow] = dy.shape as Four;
+  const groups = attrs.groups as number;
+  const slopes = dy.reshape([N, groups, O / groups, oh * ow]);
+  return picture(
+    filters(x[1]!, groups).transpose(1, 2).matmul(slopes),
+    x[0]!.shape as unknown as Four,
+    attrs as Windows,
+  );
 };
-/** dy [N, O, oh, ow] as [N, groups, O / groups, oh ow]. */
-const slopes = (dy: Tensor, groups: number): Tensor => {
-  const [N, O, oh, ow] = dy.shape as [number, number, number, number];
-  return dy.reshape([N, groups, O / groups, oh * ow]);
+/** The columns of all pictures side by side, so that none has a gradient of its own. */
+const intoFilters: Backward = (dy, { x, attrs }) => {
+  const groups = attrs.groups as number;
+  const rows = inColumns(x[0]!, attrs as Windows)
+    .permute([1, 0, 3, 2])
+    .flatten(1, 2);
+  return byGroup(dy, groups).matmul(rows).reshape(x[1]!.shape);
 };
-const intoPictures: Backward = (dy, { x, attrs: { w, groups } }) => {
-  const windows = filters(x[1]!, groups).transpose(-2, -1).matmul(slopes(dy, groups));
-  return fold(windows.reshape(windowShape(x[0]!.shape, w)), x[0]!.shape, w);
-};
-/** The columns are made again: they are kh kw times the pictures. */
-const intoWeight: Backward = (dy, { x, attrs: { w, groups } }) =>
-  slopes(dy, groups)
-    .matmul(columns(x[0]!, w, groups).transpose(-2, -1))
-    .sum(0)
-    .reshape(x[1]!.shape);
-const definition = { name: 'conv2d', saves: [0, 1], backward: [intoPictures, intoWeight] } as const;
+const product = { name: 'conv2d', saves: [0, 1], backward: [intoPicture, intoFilters] } as const;
 
 export type Conv2dOptions = {
   stride?: number | Pair;
-  padding?: number | Pair;
+  /** Zeros around x: of rows and columns, or [top, bottom] and [left, right] where these differ. */
+  padding?: number | Pair | readonly [Pair, Pair];
   dilation?: number | Pair;
   groups?: number;
 };
 
-/** x [N, C, H, W] with weight [O, C / groups, kh, kw]: [N, O, oh, ow], as torch.nn.functional.conv2d. */
+/** x [N, C, H, W] with weight [O, C / groups, kh, kw]: [N, O, oh, ow], as torch.nn.functional.conv2d. Sums in f32. */
 export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2dOptions = {}): Tensor {
   checkTensors('conv2d', { x, weight }, { bias });
   const { groups = 1 } = options;
@@ -101,7 +196,7 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2d
     checkList('conv2d', name, both, least);
     return both;
   };
-  const [O, I, kh, kw] = weight.shape as [number, number, number, number];
+  const [O, I, kh, kw] = weight.shape as Four;
   if (x.rank !== 4 || weight.rank !== 4 || x.shape[1] !== I * groups || O % groups !== 0) {
     throw new RangeError(
       `[conv2d] shapes: got x ${show(x.shape)}, weight ${show(weight.shape)}, groups ${groups}; want x [N, C, H, W], weight [O, C / groups, kh, kw]`,
@@ -110,19 +205,26 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2d
   if (bias && (bias.rank !== 1 || bias.shape[0] !== O)) {
     throw new RangeError(`[conv2d] bias: got ${show(bias.shape)}, want [${O}]`);
   }
+  const { stride = 1, padding = 0, dilation = 1 } = options;
+  const around = typeof padding === 'number' ? [padding, padding] : padding;
+  const [rows, columns] = [0, 1].map((i) => pair('padding', around[i]!, 0)) as [Pair, Pair];
   const w: Windows = {
     kernel: [kh, kw],
-    stride: pair('stride', options.stride ?? 1, 1),
-    padding: pair('padding', options.padding ?? 0, 0),
-    dilation: pair('dilation', options.dilation ?? 1, 1),
+    stride: pair('stride', stride, 1),
+    padding: [rows[0], columns[0]],
+    dilation: pair('dilation', dilation, 1),
+    groups,
   };
-  const [oh, ow] = [outSize(x.shape[2]!, 0, w), outSize(x.shape[3]!, 1, w)];
-  if (oh < 1 || ow < 1) throw new RangeError(`[conv2d] x: got ${show(x.shape)}, smaller than the kernel ${kh} x ${kw}`);
-  const shape = [x.shape[0]!, O, oh, ow];
-  const pictures = x.to('f32');
-  const made = filters(weight, groups)
-    .matmul(columns(pictures, w, groups))
-    .reshape(shape);
-  const y = composite(definition, [pictures, weight], made, { w, groups });
+  const size = [rows, columns].map(([before, after], i) => {
+    const free = x.shape[2 + i]! + before + after - w.dilation[i]! * (w.kernel[i]! - 1) - 1;
+    return Math.floor(free / w.stride[i]!) + 1;
+  });
+  if (size.some((n) => n < 1))
+    throw new RangeError(`[conv2d] x: got ${show(x.shape)}, smaller than the kernel ${kh} x ${kw}`);
+  const shape = [x.shape[0]!, O, ...size];
+  const y =
+    apart(w) && rows[1] + columns[1] === 0
+      ? composite(product, [x, weight], filters(weight, groups).matmul(inColumns(x, w), 'f32').reshape(shape), w)
+      : forward([x, weight], { ...w, shape });
   return (bias ? y.add(bias.reshape([O, 1, 1])) : y).to(x.dtype);
 }

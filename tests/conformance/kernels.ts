@@ -148,6 +148,7 @@ const windows = (options: ref.Conv, ...[first, ...more]: Input[][]): Spec => ({
 });
 const CONVOLUTIONS: Record<string, Spec> = {
   'conv2d, padded': windows({ padding: 1 }, sizes('2x3x5x7 4x3x3x3 4'), sizes('1x2x3x3 2x2x3x3 2')),
+  'conv2d, several segments and blocks': windows({ padding: 1 }, sizes('2x17x8x12 9x17x3x3 9')),
   'conv2d of patches': windows({ stride: 4 }, sizes('2x3x9x8 5x3x4x4 5')),
   'conv2d, all': windows({ stride: 2, groups: 2, dilation: 2, padding: 2 }, sizes('1x4x7x6 6x2x3x2 6')),
 };

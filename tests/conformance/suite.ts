@@ -63,7 +63,7 @@ async function compute({ group, name, outputs }: Case, keep: boolean): Promise<R
 }
 
 const OTHER = 'kernels for GPUs'; // or for software, where this is none
-const DEPENDING = ['matmul', 'softmax, norm', 'attention', 'index, move'];
+const DEPENDING = ['matmul', 'softmax, norm', 'conv2d', 'attention', 'index, move'];
 
 /** Ops once more with the kernels that another adapter would get, one without subgroups: the same bits. */
 async function otherKernels(device: Device, cases: readonly Case[], results: readonly Result[]): Promise<Result[]> {

@@ -1,25 +1,38 @@
+import { expect, it } from 'vitest';
+import { estimate } from '../../src/exec/estimate.ts';
+import { full, grad } from '../../src/index.ts';
 import * as ref from '../reference.ts';
 import { type Input, testOp } from './harness.ts';
 
-const SUMMED = { all: 2 ** -19, from: 'a matrix product with k <= 54' };
-type Case = [name: string, options: ref.Conv, inputs: Input[]];
+const SUMMED = { all: 2 ** -19, from: 'sums of at most 180 products' };
+type Case = [name: string, options: ref.Conv, inputs: Input[], grad?: Input[]];
 const CASES: Case[] = [
   ['one pixel', {}, [[1, 3, 5, 5], [4, 3, 1, 1], [4]]],
   ['three by three, padded', { padding: 1 }, [[2, 3, 5, 7], [4, 3, 3, 3], [4]]],
   ['patches', { stride: 4 }, [[2, 3, 9, 8], [5, 3, 4, 4], [5]]],
+  [
+    'whole quads, two segments, parts of a block of channels',
+    { padding: 1 },
+    [[2, 17, 5, 8], [9, 17, 3, 3], [9]],
+    [[2, 3, 3, 4], [2, 3, 3, 3], [2]],
+  ],
+  ['a wide window', { padding: 2 }, [[1, 2, 6, 7], [2, 2, 5, 4], [2]]],
+  ['a flat window', { padding: 1 }, [[1, 2, 4, 6], [2, 2, 1, 3], [2]]],
+  ['a tall window', {}, [[1, 2, 7, 3], [2, 2, 4, 1], [2]]],
+  ['a border wider than the window', { padding: 2, stride: 2 }, [[1, 2, 3, 4], [2, 2, 1, 2], [2]]],
   ['stride', { stride: 2, padding: 1 }, [[1, 2, 8, 9], [3, 2, 3, 3], [3]]],
   ['dilation', { dilation: 2, padding: 2 }, [[1, 2, 7, 6], [3, 2, 3, 2], [3]]],
   ['groups', { groups: 2, padding: 1 }, [[2, 6, 4, 5], [4, 3, 3, 3], [4]]],
   ['depthwise', { groups: 4 }, [[1, 4, 5, 5], [4, 1, 3, 3], [4]]],
 ];
-for (const [name, options, inputs] of CASES) {
+for (const [name, options, inputs, grad = inputs] of CASES) {
   testOp(`conv2d, ${name}`, {
     op: (x, w, b) => x.conv2d(w, b, options),
     reference: (x, w, b) => ref.conv2d(x, w, b, options),
     inputs: [inputs],
     tolerance: SUMMED,
     layouts: name.startsWith('three') ? ['plain', 'permuted', 'sliced', 'expanded'] : ['plain'],
-    grad: inputs,
+    grad,
   });
 }
 testOp('conv2d without bias', {
@@ -41,6 +54,29 @@ testOp('conv2d without bias', {
     [3, 2, 3, 3],
   ],
 });
+testOp('conv2d with another border at each side', {
+  op: (x, w) =>
+    x.conv2d(w, undefined, {
+      stride: 2,
+      padding: [
+        [0, 1],
+        [2, 1],
+      ],
+    }),
+  reference: (x, w) => ref.conv2d(ref.pad(x, [2, 1, 0, 1]), w, undefined, { stride: 2 }),
+  inputs: [
+    [
+      [2, 3, 6, 8],
+      [5, 3, 3, 3],
+    ],
+  ],
+  tolerance: SUMMED,
+  layouts: ['plain', 'permuted'],
+  grad: [
+    [1, 2, 6, 5],
+    [3, 2, 3, 3],
+  ],
+});
 testOp('conv2d of patches', {
   op: (x, w, b) => x.conv2d(w, b, { stride: 2 }),
   reference: (x, w, b) => ref.conv2d(x, w, b, { stride: 2 }),
@@ -48,4 +84,12 @@ testOp('conv2d of patches', {
   tolerance: SUMMED,
   layouts: ['permuted', 'sliced'],
   grad: [[1, 2, 4, 5], [3, 2, 2, 2], [3]],
+});
+
+it('conv2d and its gradients make no columns', () => {
+  const [x, w] = [full([2, 64, 32, 32], 1), full([64, 64, 3, 3], 1)];
+  const y = x.conv2d(w, undefined, { padding: 1 }).silu();
+  expect(estimate([y])).toMatchObject({ dispatches: 1, intermediate_bytes: 0 });
+  const backward = estimate(grad(y.sum(), [x, w])); // columns would be nine times x
+  expect(backward.intermediate_bytes).toBeLessThan(8 * x.nbytes);
 });
