@@ -119,6 +119,14 @@ describe('a config', () => {
     const euler = EulerDiscreteScheduler.from_config(pndm.config);
     expect(euler.config).toMatchObject({ beta_end: 0.012, num_train_timesteps: 500, timestep_spacing: 'linspace' });
     expect(euler.config._class_name).toBe('EulerDiscreteScheduler');
+    const changed = EulerDiscreteScheduler.from_config({
+      ...pndm.config,
+      timestep_spacing: 'trailing',
+      steps_offset: 0,
+    });
+    expect(changed.config).toMatchObject({ timestep_spacing: 'trailing', steps_offset: 0 });
+    const back = new PNDMScheduler({ ...new EulerDiscreteScheduler().config, steps_offset: 1 });
+    expect(back.config).toMatchObject({ timestep_spacing: 'leading', steps_offset: 1 });
   });
 
   test('from a folder, with the infinity that Python writes', async () => {

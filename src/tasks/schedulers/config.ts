@@ -6,10 +6,13 @@ import { describe } from '../../tensor/check.ts';
 type Value = number | boolean | string | readonly number[] | null;
 export type Fields = Record<string, Value>;
 
-/** A config as a scheduler has it: every field with its value. `_use_default_values`: those that nobody gave. */
+/**
+ * A config as a scheduler has it: every field with its value. `_use_default_values`: what nobody gave, with the value that
+ * the class took: in another class it is as open again, unless it was given another value since.
+ */
 export type SchedulerConfig<F extends object = typeof SHARED> = F & {
   _class_name: string;
-  _use_default_values: readonly string[];
+  _use_default_values: Readonly<Record<string, Value>>;
 };
 
 /** What all schedulers here have, with diffusers' defaults. */
@@ -82,13 +85,13 @@ export function readConfig<F extends object>(where: string, defaults: F, given: 
     const value = given[name] ?? idle;
     if (value !== idle) throw new UserError(`[${where}] ${name}: got ${describe(value)}, which is not supported here`);
   }
-  const open = Array.isArray(given._use_default_values) ? given._use_default_values : [];
+  const open = isObject(given._use_default_values) ? given._use_default_values : {};
   const result: Record<string, unknown> = Object.fromEntries(Object.entries(defaults));
-  const silent: string[] = [];
+  const silent: Record<string, Value> = {};
   for (const [name, otherwise] of Object.entries(defaults) as [string, Value][]) {
     const value = given[name] ?? null;
-    if (value === null || open.includes(name)) {
-      silent.push(name);
+    if (value === null || (Object.hasOwn(open, name) && open[name] === value)) {
+      silent[name] = otherwise;
       continue;
     }
     const want = misfit(name, value, otherwise);
