@@ -1,5 +1,5 @@
-// LoRA adapters of a model (Hu et al. 2021, arXiv:2106.09685): y = x W^T + weight scaling (x A^T) B^T, for each active one.
-// Folders are those that PEFT saves; the names of methods are those of transformers, diffusers and PEFT.
+// LoRA adapters of a model (Hu et al. 2021, arXiv:2106.09685): y = x W^T + weight scaling (x A^T) B^T, for each active one;
+// beside a convolution A is one of r channels and B one of 1 x 1. The names of methods are those of transformers, diffusers and PEFT.
 import { rerecord } from '../exec/compile.ts';
 import { assign, restoreBy, run } from '../exec/run.ts';
 import type { Device } from '../gpu/device.ts';
@@ -12,18 +12,16 @@ import { UserError } from './error.ts';
 import type { TensorView } from './layouts/index.ts';
 import { loadAll } from './load.ts';
 import type { ModelSource } from './locate.ts';
-import { loraConfig } from './lora-config.ts';
+import { fileOf, readLora } from './lora-file.ts';
 
-/** What an adapter adds to the linear at a path: a [r, in], b [out, r]. */
+/** What an adapter adds to the linear at a path, a [r, in], b [out, r], or to a convolution, a [r, in, kh, kw], b [out, r, 1, 1]. */
 type Delta = { a: Tensor; b: Tensor; scaling: number };
 type Adapter = { deltas: Map<string, Delta>; named: Map<string, Tensor>; unused: string[] };
 type Scaled = { a: Tensor; b: Tensor; scale: Tensor };
 
-const CONFIG = 'adapter_config.json';
-const FILE = 'adapter_model.safetensors';
-const KEY = /^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$/;
-
-export type LoadAdapter = Omit<CheckpointOptions, 'file'> & { signal?: AbortSignal | undefined };
+export type LoadAdapter = Omit<CheckpointOptions, 'file'> & {
+  signal?: AbortSignal | undefined;
+};
 
 /** What a model has for its adapters. */
 export type WithAdapters = {
@@ -44,15 +42,15 @@ export type WithAdapters = {
 const listOf = <T>(one: T | readonly T[]): readonly T[] => (Array.isArray(one) ? one : [one]) as readonly T[];
 
 export class Adapters {
-  readonly #linears = new Map<string, Tensor>(); // weights [out, in] by path
+  readonly #weights = new Map<string, Tensor>(); // [out, in, ...] by path
   readonly #loaded = new Map<string, Adapter>();
   #active: { name: string; weight: number }[] = [];
   #merged = false;
   readonly #scales = new Map<string, Tensor>();
 
-  /** Says that a linear is at this path; gives what the active adapters add to it, at any time. */
+  /** Says that a linear or a convolution is at this path; gives what the active adapters add to it, at any time. */
   of(path: string, weight: Tensor): () => Scaled[] {
-    this.#linears.set(path, weight);
+    this.#weights.set(path, weight);
     return () =>
       this.#merged ? [] : this.#deltas(path).map(({ a, b, scale }) => ({ a, b, scale: this.#scale(scale) }));
   }
@@ -90,11 +88,11 @@ export class Adapters {
       this.#scales.clear();
       rerecord();
     };
-    const merged = () => [...this.#linears].filter(([path]) => this.#deltas(path).length > 0);
+    const merged = () => [...this.#weights].filter(([path]) => this.#deltas(path).length > 0);
     const merge = async () => {
       const sums = merged().map(([path, w]) => {
         const add = (sum: Tensor, { a, b, scale }: { a: Tensor; b: Tensor; scale: number }) =>
-          sum.add(b.matmul(a).mul(scale));
+          sum.add(b.flatten(1).matmul(a.flatten(1)).reshape(sum.shape).mul(scale));
         return [w, this.#deltas(path).reduce(add, w.to('f32')).to(w.dtype).contiguous()] as const;
       });
       await run(sums.map(([, sum]) => sum));
@@ -176,50 +174,47 @@ export class Adapters {
   }
 
   async #load(model: string, from: ModelSource, options: LoadAdapter, device: () => Device): Promise<Adapter> {
-    const checkpoint = await openCheckpoint(from, { ...options, file: FILE });
+    const { part } = options;
+    const file = await fileOf(from, options);
+    const checkpoint = await openCheckpoint(from, { ...options, ...file });
     try {
       const { name, tensors } = checkpoint;
-      const config = await checkpoint.json(CONFIG);
-      if (!config) throw new UserError(`[${name}] no ${CONFIG}: want it beside ${FILE}, as PEFT saves them`);
-      const own = loraConfig(name, config);
-      const found = new Map<string, string>(); // 'path A' -> tensor
-      for (const tensor of tensors.keys()) {
-        const [, path, part] = KEY.exec(tensor) ?? [];
-        if (path) found.set(`${path} ${part}`, tensor);
-      }
+      const { pairs, own, unused, misfit } = await readLora(checkpoint, [...this.#weights.keys()], file.isPeft, part);
       const adapter: Adapter = { deltas: new Map(), named: new Map(), unused: [] };
       const problems: string[] = [];
-      const take = (path: string, part: 'A' | 'B', shape: readonly number[]): Tensor => {
-        const tensor = found.get(`${path} ${part}`);
+      const take = (path: string, role: 'A' | 'B', shape: readonly number[]): Tensor => {
+        const tensor = pairs.get(path)?.[role];
         const got = tensor && tensors.get(tensor)!.info.shape;
         const t = new Tensor({ shape, dtype: 'f32' });
-        if (!got) problems.push(`${path}.lora_${part} is missing`);
-        else if (show(got) !== show(shape)) problems.push(`${tensor}: got ${show(got)}, want ${show(shape)}`);
-        else adapter.named.set(tensor, t);
+        if (!got) problems.push(`${path}.lora_${role} is missing`);
+        else if (show(trimmed(got)) !== show(trimmed(shape))) {
+          problems.push(`${tensor}: got ${show(got)}, want ${show(shape)}`);
+        } else adapter.named.set(tensor, t);
         return t;
       };
-      for (const [path, w] of this.#linears) {
+      for (const [path, w] of this.#weights) {
         const { r, scaling } = own(path) ?? {};
-        if (r === undefined || (config.target_modules === 'all-linear' && !found.has(`${path} A`))) continue;
-        const [out, inside] = w.shape as [number, number];
-        adapter.deltas.set(path, { a: take(path, 'A', [r, inside]), b: take(path, 'B', [out, r]), scaling: scaling! });
+        if (r === undefined) continue;
+        const [out, ...inside] = w.shape as [number, ...number[]];
+        const ones = inside.slice(1).map(() => 1);
+        const [a, b] = [take(path, 'A', [r, ...inside]), take(path, 'B', [out, r, ...ones])];
+        adapter.deltas.set(path, { a, b, scaling: scaling! });
       }
-      if (adapter.deltas.size === 0)
-        problems.push(`target_modules ${JSON.stringify(config.target_modules)} names no linear`);
+      if (adapter.deltas.size === 0) problems.push(misfit);
       if (problems.length > 0) {
         const few = `${problems.slice(0, 5).join('; ')}${problems.length > 5 ? '; ...' : ''}`;
         throw new UserError(`[${name}] the adapter does not fit ${model}: ${few}. Is it another model's?`);
       }
-      adapter.unused = [...tensors.keys()].filter((tensor) => !adapter.named.has(tensor));
+      adapter.unused = unused(adapter.deltas.keys());
       const views = new Map<string, TensorView>(
-        [...tensors].map(([t, { info }]) => [t, { tensor: t, shape: info.shape }]),
+        [...adapter.named].map(([tensor, { shape }]) => [tensor, { tensor, shape }]),
       );
       const fill = async (source: typeof checkpoint, signal?: AbortSignal) => {
         const requests = { wanted: adapter.named, matrices: new Set<Tensor>(), missing: [], misshaped: [] };
         await loadAll(source, requests, views, await device().heir(), { signal, restore });
       };
       const restore = async () => {
-        const again = await openCheckpoint(from, { ...options, file: FILE });
+        const again = await openCheckpoint(from, { ...options, ...file });
         await fill(again).finally(() => again.close());
       };
       await fill(checkpoint, options.signal);
@@ -229,3 +224,6 @@ export class Adapters {
     }
   }
 }
+
+/** A matrix may be kept as a convolution of 1 x 1. */
+const trimmed = (shape: readonly number[]) => shape.filter((n, i) => i < 2 || n !== 1);

@@ -25,8 +25,11 @@ export type Checkpoint = {
   close(): Promise<void>;
 };
 
-/** `variant`: 'fp16' takes model.fp16.safetensors. `file`: these weights and no other. */
-export type CheckpointOptions = SourceOptions & { variant?: string; file?: string };
+/**
+ * `variant`: 'fp16' takes model.fp16.safetensors. `file`: these weights and no other. `part`: of a file for a whole pipeline
+ * what is this part's, such as unet, vae or text_encoder.
+ */
+export type CheckpointOptions = SourceOptions & { variant?: string; file?: string; part?: string };
 
 /** Names under which libraries save weights, in order of preference; any other name is taken when it is the only one. */
 const STEMS = ['model', 'diffusion_pytorch_model', 'open_clip_model', 'adapter_model', 'pytorch_lora_weights'];

@@ -46,11 +46,17 @@ export function embedding(w: Weights, size: number, dim: number): Layer {
 
 export type ConvConfig = Conv2dOptions & { kernel_size: number | readonly [number, number]; bias?: boolean };
 
-/** torch.nn.Conv2d: [N, C, H, W] to [N, O, oh, ow]. */
+/** torch.nn.Conv2d: [N, C, H, W] to [N, O, oh, ow], and what active LoRA adapters add. */
 export function conv2d(w: Weights, inChannels: number, outChannels: number, config: ConvConfig): Layer {
   const { kernel_size, bias = true, groups = 1 } = config;
   const [kh, kw] = typeof kernel_size === 'number' ? [kernel_size, kernel_size] : kernel_size;
   const weight = w.get('weight', [outChannels, inChannels / groups, kh, kw]);
   const b = bias ? w.get('bias', [outChannels]) : undefined;
-  return w.layer((x) => convolve(x, weight, b, config));
+  const adapted = w.adapted(weight);
+  return w.layer((x) =>
+    adapted().reduce(
+      (sum, { a, b, scale }) => sum.add(convolve(convolve(x, a, undefined, config), b).mul(scale)),
+      convolve(x, weight, b, config),
+    ),
+  );
 }
