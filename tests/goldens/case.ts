@@ -13,13 +13,14 @@ import { processors } from './processors.ts';
 import { allMissing, type Missing, missingOf, type Report } from './report.ts';
 import { schedulers } from './schedulers.ts';
 import { siglip } from './siglip.ts';
+import { stableDiffusion } from './stable-diffusion.ts';
 import { tokenizers } from './tokenizers.ts';
 
 /** Every reference class that is known. */
 const FAMILIES = new Map<string, Family>(
   Object.entries({
     ...{ ...clip, ...siglip, ...llama, ...llava, ...peft, ...processors, ...tokenizers },
-    ...{ ...diffusion, ...schedulers },
+    ...{ ...diffusion, ...schedulers, ...stableDiffusion },
   }),
 );
 
