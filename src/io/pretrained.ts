@@ -19,6 +19,8 @@ export type FromPretrained = LoadOptions &
     device?: Device | GPUDevice | undefined;
     /** How weights are kept; sums are f32 either way. */
     dtype?: WeightTypes | undefined;
+    /** In the place of the checkpoint's config.json. */
+    config?: Config | undefined;
   };
 
 // biome-ignore lint/suspicious/noExplicitAny: a config is what its checkpoint says; each model states its own type
@@ -84,8 +86,8 @@ async function load<M extends object>(
   const checkpoint = await openCheckpoint(from, options);
   try {
     checkPacking(checkpoint);
-    const view = await viewCheckpoint(checkpoint);
-    const { config } = view;
+    const view = await viewCheckpoint(checkpoint, options.part);
+    const config = options.config ?? view.config;
     if (!config) throw new UserError(`[${name}] ${checkpoint.name} has no config.json: want it beside the weights`);
     const weights = new Weights(view.views, dtype);
     const model = describe(checkpoint.name, () => build(weights, config));
@@ -99,7 +101,7 @@ async function load<M extends object>(
       device = await device.heir();
       const again = await openCheckpoint(from, options);
       try {
-        const { views } = await viewCheckpoint(again);
+        const { views } = await viewCheckpoint(again, options.part);
         const all = [...weights.requests.wanted];
         const wanted = new Map(all.filter(([, t]) => restorerOf(t) === restore && !t.storage?.disposed));
         await loadAll(again, { ...weights.requests, wanted }, views, device, {

@@ -22,7 +22,7 @@ export type Layout = {
   name: string;
   detect(shapes: Shapes): boolean;
   /** The first rule that matches a name counts. A name that none matches keeps itself when `rest` says so. */
-  rules: readonly Rule[];
+  rules: readonly Rule[] | ((shapes: Shapes) => readonly Rule[]);
   rest?: 'keep';
   /** Names that are no weights: buffers, size scalars. */
   ignored?: readonly string[];
@@ -49,7 +49,8 @@ const BUFFERS = ['position_ids', '**.position_ids', '**.rotary_emb.inv_freq', '*
 /** Sees `shapes` through a layout. Throws a UserError when two tensors claim one path or a tensor can not be split. */
 export function applyLayout(layout: Layout, shapes: Shapes): LayoutView {
   const ignored = [...(layout.ignored ?? []), ...BUFFERS].map((pattern) => matcher(pattern));
-  const rules = layout.rules.map((rule) => ({ ...rule, match: matcher(rule.from) }));
+  const stated = typeof layout.rules === 'function' ? layout.rules(shapes) : layout.rules;
+  const rules = stated.map((rule) => ({ ...rule, match: matcher(rule.from) }));
   const result: LayoutView = { views: new Map(), unexpected: [], ignored: [] };
   for (const [tensor, shape] of shapes) {
     if (ignored.some((match) => match(tensor))) {

@@ -3,7 +3,7 @@ import { UserError } from '../error.ts';
 import { countLayers, type Layout, type Rule, type Shapes, shapeOf } from './layout.ts';
 
 /** The tensors of one transformer block. `from`: resblocks, `to`: encoder layers. */
-const block = (from: string, to: string): Rule[] => [
+export const resblocks = (from: string, to: string): Rule[] => [
   { from: `${from}.*.ln_1.*`, to: `${to}.*.layer_norm1.*` },
   { from: `${from}.*.ln_2.*`, to: `${to}.*.layer_norm2.*` },
   ...['weight', 'bias'].map((part) => ({
@@ -23,12 +23,12 @@ export const clipRules: readonly Rule[] = [
   { from: 'visual.ln_pre.*', to: 'vision_model.pre_layrnorm.*' },
   { from: 'visual.ln_post.*', to: 'vision_model.post_layernorm.*' },
   { from: 'visual.proj', to: 'visual_projection.weight', transpose: true },
-  ...block('visual.transformer.resblocks', 'vision_model.encoder.layers'),
+  ...resblocks('visual.transformer.resblocks', 'vision_model.encoder.layers'),
   { from: 'token_embedding.weight', to: 'text_model.embeddings.token_embedding.weight' },
   { from: 'positional_embedding', to: 'text_model.embeddings.position_embedding.weight' },
   { from: 'ln_final.*', to: 'text_model.final_layer_norm.*' },
   { from: 'text_projection', to: 'text_projection.weight', transpose: true },
-  ...block('transformer.resblocks', 'text_model.encoder.layers'),
+  ...resblocks('transformer.resblocks', 'text_model.encoder.layers'),
   { from: 'logit_scale', to: 'logit_scale' },
 ];
 

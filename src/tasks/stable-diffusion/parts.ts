@@ -1,4 +1,5 @@
 // A Stable Diffusion as diffusers keeps it: a folder with model_index.json and a folder for each part.
+import { chooseWeights } from '../../io/checkpoint.ts';
 import { UserError } from '../../io/error.ts';
 import { isObject, parseObject } from '../../io/json.ts';
 import { locate, type ModelSource } from '../../io/locate.ts';
@@ -67,20 +68,53 @@ function corrected(scheduler: Scheduler): Scheduler {
   return isRight ? scheduler : schedulerOf({ ...scheduler.config, steps_offset: 1, clip_sample: false });
 }
 
+export type LoadParts = Omit<FromPretrained, 'config'> & {
+  /** For weights in a single file: the folder or id of a pipeline of the same kind, whose configs, tokenizer and scheduler count. */
+  config?: ModelSource | undefined;
+};
+
+/** The file that holds all weights, where the parts have none of their own. */
+async function singleFile(folder: Folder, file: string | undefined, variant?: string): Promise<string | undefined> {
+  if (file) return file;
+  const own = await folder
+    .at('unet')
+    .list()
+    .catch(() => []);
+  return own.some((name) => name.endsWith('.safetensors'))
+    ? undefined
+    : chooseWeights(await folder.list(), folder.name, variant);
+}
+
 /** Loads all parts, or none. */
-export async function loadParts(from: ModelSource, options: FromPretrained = {}): Promise<Parts> {
-  const { folder } = await locate(from, options);
-  const config = await json(folder, INDEX, folder.name);
-  checkIndex(config, folder.name);
-  const { subfolder: _, ...rest } = options;
-  const scheduler = corrected(schedulerOf(await json(folder.at('scheduler'), FILE, `${folder.name}/scheduler`)));
-  const tokenizer = await loadTokenizer(folder.at('tokenizer'));
+export async function loadParts(from: ModelSource, options: LoadParts = {}): Promise<Parts> {
+  const { config: other, subfolder: _, ...rest } = options;
+  const { folder, file: given } = await locate(from, options);
+  const file = await singleFile(folder, given, options.variant);
+  const base = other === undefined ? folder : (await locate(other, rest)).folder;
+  if (file && other === undefined && !(await folder.text(INDEX))) {
+    throw new UserError(
+      `[${file}] weights alone: want { config: 'stable-diffusion-v1-5/stable-diffusion-v1-5' } too, or the folder or id of ` +
+        'another pipeline of its kind, for its configs, tokenizer and scheduler',
+    );
+  }
+  const config = await json(base, INDEX, base.name);
+  checkIndex(config, base.name);
+  const scheduler = corrected(schedulerOf(await json(base.at('scheduler'), FILE, `${base.name}/scheduler`)));
+  const tokenizer = await loadTokenizer(base.at('tokenizer'));
   const models: Partial<Models> = {};
   try {
     for (const part of Object.keys(MODELS) as (keyof Models)[]) {
       const { from_pretrained } = MODELS[part];
       const own = { ...rest, dtype: typesOf(options.dtype, part) };
-      Object.assign(models, { [part]: await from_pretrained(folder.at(part), own) });
+      const model = file
+        ? await from_pretrained(folder, {
+            ...own,
+            file,
+            part,
+            config: await json(base.at(part), 'config.json', base.name),
+          })
+        : await from_pretrained(folder.at(part), own);
+      Object.assign(models, { [part]: model });
     }
   } catch (error) {
     for (const model of Object.values(models)) model.dispose();
