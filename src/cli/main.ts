@@ -16,6 +16,7 @@ import { addSearch } from './search.ts';
 import { addServe } from './serve.ts';
 import { addStart } from './start.ts';
 import { oneLine } from './text.ts';
+import { addTrain } from './train.ts';
 
 /** From package.json, put in by the build. */
 declare const TESSERA_VERSION: string;
@@ -50,6 +51,7 @@ Exit codes: 0 done, 1 something failed, 2 what was given is wrong.`,
   addSearch(program);
   addServe(program);
   addStart(program);
+  addTrain(program);
   for (const command of program.commands) command.option('--debug', 'show where an error comes from');
   return program;
 }

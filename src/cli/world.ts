@@ -34,11 +34,14 @@ export async function readDrawings(concepts: readonly Concept[]): Promise<Exampl
   );
 }
 
+/** The world that ships: its things, and the drawings of the hands that scenes are made from. */
+export const readWorld = () => openWorld(read);
+
 /** The held-out scenes, each with its caption. No scene that was trained on has a thing at such a place on such a colour. */
 export async function readScenes(): Promise<Example[]> {
   const tests = (await readJson('tests.json')) as { scenes: { seed: number; count: number; split: Split } };
   const { seed, count, split } = tests.scenes;
-  const world = await openWorld(read);
+  const world = await readWorld();
   return Array.from({ length: count }, (_, index) => {
     const { scene, caption } = captioned(world, { seed, index, split }, { detail: 'full' });
     return { picture: `scene ${index}`, image: render(world, scene), truth: caption };

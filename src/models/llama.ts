@@ -28,7 +28,7 @@ export type LlamaInputs = {
   /** Tokens [B, L], or in their place what stands for them, [B, L, D]. */
   input_ids?: Tensor;
   inputs_embeds?: Tensor;
-  /** 1 for tokens, 0 for padding: [B, L], with a cache [B, its capacity]. */
+  /** 1 for tokens, 0 for padding: [B, L], with a cache [B, its capacity]; or what each token may see, [B, 1, L, L]. */
   attention_mask?: Tensor | undefined;
   /** [B or 1, L]; by default counted from 0, or from the cache's length on. */
   position_ids?: Tensor | undefined;
@@ -121,7 +121,7 @@ export function llama(w: Weights, config: Config) {
     return { logits, last_hidden_state, hidden_states };
   };
   const dummy_inputs = { input_ids: [1, Math.min(512, max_position_embeddings)] };
-  return { forward, embed_tokens, inv_freq, sizes: c, dummy_inputs };
+  return { forward, embed_tokens, lm_head, inv_freq, sizes: c, dummy_inputs };
 }
 
 export const LlamaForCausalLM = pretrained('LlamaForCausalLM', llama);

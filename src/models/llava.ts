@@ -103,7 +103,7 @@ function llava(w: Weights, config: Config) {
   const { image_token } = kinds(config);
   const { tie_word_embeddings } = settings('config', DEFAULTS, config, config.text_config);
   const language_model = llama(w.at('language_model'), { ...config.text_config, tie_word_embeddings });
-  const { embed_tokens, inv_freq, sizes } = language_model;
+  const { embed_tokens, lm_head, inv_freq, sizes } = language_model;
   const { get_image_features, dummy_inputs: pictures } = imageFeatures(w, config, sizes.hidden_size);
 
   const forward = ({ pixel_values, ...inputs }: LlavaInputs) => {
@@ -120,7 +120,7 @@ function llava(w: Weights, config: Config) {
   };
   const dummy_inputs = { ...language_model.dummy_inputs, ...pictures };
   const image_token_id = image_token;
-  return { forward, get_image_features, embed_tokens, inv_freq, sizes, image_token_id, dummy_inputs };
+  return { forward, get_image_features, embed_tokens, lm_head, inv_freq, sizes, image_token_id, dummy_inputs };
 }
 
 /** How many true ones lie before each place of a mask [B, L], rows one after the other. */

@@ -54,8 +54,8 @@ export function insert(x: Tensor, at: Tensor, rows: Tensor): Tensor {
   return at.ge(0).unsqueeze(-1).where(put, x);
 }
 
-/** Which keys a padded batch may look at, from attention_mask [B, L] of 1 and 0: [B, 1, 1, L]. */
+/** Which keys a batch may look at, from attention_mask [B, L] of 1 and 0, or [B, 1, L, L] for each token: [B, 1, 1 or L, L]. */
 export function keyMask(attention_mask: Tensor | undefined): Tensor | undefined {
   checkTensors('text', {}, { attention_mask });
-  return attention_mask?.ne(0).unsqueeze(1).unsqueeze(1);
+  return attention_mask?.rank === 4 ? attention_mask.ne(0) : attention_mask?.ne(0).unsqueeze(1).unsqueeze(1);
 }

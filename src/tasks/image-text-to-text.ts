@@ -47,14 +47,14 @@ export async function imageTextToText(source: ModelSource, options: FromPretrain
   const model = await AutoModelForImageTextToText.from_pretrained(from, options);
   const { tokenizer } = processor;
   const read = async (input: ImageTextInput) => {
-    const { text, images } = isMessages(input) ? chatPrompt(input, processor) : plainPrompt(input);
+    const { text, images } = isMessages(input) ? visionPrompt(input, processor) : plainPrompt(input);
     const pictures: Picture[] = [];
     for (const [i, image] of images.entries()) {
       const pixels = await processor.prepare(image, images.length > 1 ? `picture ${i + 1}` : 'image');
       pictures.push({ ...pixels, name: await nameOf(pixels), length: processor.size(pixels) });
     }
     const [expanded] = processor.expand([text], pictures) as [string];
-    const ids = tokenizer.encode(expanded, { add_special_tokens: !beginsWithBos(expanded, tokenizer) });
+    const ids = tokenizer.encode(expanded, { add_special_tokens: !processor.beginsWithBos(expanded) });
     const embeds: Inserts['embeds'] = async (from, options) => {
       using pixel_values = stack(pictures.slice(from));
       const features = model.get_image_features({ pixel_values }).flatten(0, 1);
@@ -86,8 +86,12 @@ function plainPrompt(input: string | ImagePrompt): { text: string; images: reado
   throw new UserError(`[image-text-to-text] got ${describe(input)}, want messages, a text, or { text, images }`);
 }
 
-/** Messages by the template of the model, which writes a placeholder for each picture. */
-function chatPrompt(messages: readonly VisionMessage[], { tokenizer, image_token }: LlavaProcessor) {
+/** Messages by the template of the model, which writes a placeholder for each picture, and the pictures. */
+export function visionPrompt(
+  messages: readonly VisionMessage[],
+  { tokenizer, image_token }: LlavaProcessor,
+  add_generation_prompt = true,
+) {
   const images: ImageInput[] = [];
   const parts = (content: unknown, i: number): Part[] => {
     if (typeof content === 'string') return [{ type: 'text', text: content }];
@@ -108,11 +112,5 @@ function chatPrompt(messages: readonly VisionMessage[], { tokenizer, image_token
   const knowsParts = JSON.stringify(tokenizer.config.chat_template ?? '').includes('image');
   const flat = (content: readonly Part[]) => content.map(({ text }) => text ?? `${image_token}\n`).join('');
   const given = knowsParts ? seen : seen.map((message) => ({ ...message, content: flat(message.content) }));
-  return { text: tokenizer.apply_chat_template(given), images };
-}
-
-function beginsWithBos(text: string, tokenizer: Tokenizer): boolean {
-  const { bos_token_id } = tokenizer;
-  const bos = bos_token_id === undefined ? undefined : tokenizer.id_to_token(bos_token_id);
-  return bos !== undefined && text.startsWith(bos);
+  return { text: tokenizer.apply_chat_template(given, { add_generation_prompt }), images };
 }

@@ -1,6 +1,6 @@
 // What LLaVA's language model is given for texts and pictures. Reference: transformers' LlavaProcessor.
 import { UserError } from '../io/error.ts';
-import { isObject, parseObject } from '../io/json.ts';
+import { parseObject } from '../io/json.ts';
 import { locate, type ModelSource, type SourceOptions } from '../io/locate.ts';
 import type { Config } from '../io/pretrained.ts';
 import { type BatchOptions, loadTokenizer, type Tokenizer } from '../io/tokenizer.ts';
@@ -29,6 +29,8 @@ export type LlavaProcessor = {
   prepare(image: ImageInput, name?: string): Promise<PixelValues>;
   /** Texts with as many placeholders for each picture as it has tokens. Throws a UserError where their number is another. */
   expand(texts: readonly string[], pictures: readonly Pick<PixelValues, 'shape'>[]): string[];
+  /** Whether a text has the token of the beginning, which is then not added. */
+  beginsWithBos(text: string): boolean;
   /** Tokens of a picture. */
   size(picture: Pick<PixelValues, 'shape'>): number;
 };
@@ -76,6 +78,8 @@ function llavaProcessor(tokenizer: Tokenizer, process: ImageProcessor, settings:
     let next = 0;
     return texts.map((text) => text.replaceAll(image_token, () => image_token.repeat(size(pictures[next++]!))));
   };
+  const bos = tokenizer.bos_token_id === undefined ? undefined : tokenizer.id_to_token(tokenizer.bos_token_id);
+  const beginsWithBos = (text: string) => bos !== undefined && text.startsWith(bos);
   const call = async (inputs: LlavaProcessorInputs) => {
     checkOptions(
       'LlavaProcessor',
@@ -92,10 +96,7 @@ function llavaProcessor(tokenizer: Tokenizer, process: ImageProcessor, settings:
     const batch = tokenizer(expand(texts, pictures), options);
     return { ...batch, ...(pictures.length > 0 && { pixel_values: stack(pictures) }) };
   };
-  return Object.assign(call, { tokenizer, image_token, prepare, expand, size });
+  return Object.assign(call, { tokenizer, image_token, prepare, expand, beginsWithBos, size });
 }
 
 export const LlavaProcessor = { from_pretrained: loadLlavaProcessor };
-
-/** Whether a folder's processor is LLaVA's. */
-export const isLlava = (config: unknown): boolean => isObject(config) && config.processor_class === 'LlavaProcessor';

@@ -1,10 +1,14 @@
 // AdamW, Loshchilov and Hutter 2019, arXiv:1711.05101, in the order of operations of torch.optim.AdamW.
-import { assign, run } from '../exec/run.ts';
+import { assign, type RunOptions, run } from '../exec/run.ts';
+import { tensor } from '../ops/create.ts';
 import { checkOptions, checkTensorList } from '../tensor/check.ts';
+import type { TypedArray } from '../tensor/dtype.ts';
 import { grad } from '../tensor/grad.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 export type AdamWOptions = { lr?: number; betas?: readonly [number, number]; eps?: number; weight_decay?: number };
+
+export type AdamWState = { step: number; state: { exp_avg: TypedArray; exp_avg_sq: TypedArray }[] };
 
 export class AdamW {
   readonly params: readonly Tensor[];
@@ -28,7 +32,7 @@ export class AdamW {
    * Moves the parameters against the gradient of `loss`, whose value it gives. The handles stay and have new values; what
    * else was recorded with the old ones must be computed before. A step that throws changes nothing.
    */
-  async step(loss: Tensor): Promise<number> {
+  async step(loss: Tensor, options: Pick<RunOptions, 'signal'> = {}): Promise<number> {
     const { lr, betas, eps, weight_decay } = this.options;
     const [b1, b2] = betas;
     const t = this.steps + 1;
@@ -42,12 +46,33 @@ export class AdamW {
       const p = this.params[i]!.mul(1 - lr * weight_decay).sub(m.div(scale).mul(lr / (1 - b1 ** t)));
       return { p, m, v };
     });
-    await run([loss, ...next.flatMap(({ p, m, v }) => [p, m, v])]);
+    await run([loss, ...next.flatMap(({ p, m, v }) => [p, m, v])], options);
     this.dispose();
     this.#moments = next.map(({ m, v }) => ({ m, v }));
     for (const [i, p] of this.params.entries()) assign(p, next[i]!.p);
     this.steps = t;
     return loss.item();
+  }
+
+  /** What a later run needs to go on as this one would, in the order of `params`; names as torch has them. */
+  async state_dict(): Promise<AdamWState> {
+    const state = this.#moments.map(async ({ m, v }) => ({ exp_avg: await m.data(), exp_avg_sq: await v.data() }));
+    return { step: this.steps, state: await Promise.all(state) };
+  }
+  /** Takes over what `state_dict` gave. Throws where it is of other parameters. */
+  load_state_dict({ step, state }: AdamWState): void {
+    const fits = this.params.every((p, i) =>
+      [state[i]?.exp_avg, state[i]?.exp_avg_sq].every((x) => x?.length === p.size),
+    );
+    if (!fits || state.length !== this.params.length) {
+      throw new RangeError(`[AdamW] state: got that of other parameters, want ${this.params.length} as they are here`);
+    }
+    this.dispose();
+    this.#moments = this.params.map(({ shape }, i) => {
+      const { exp_avg, exp_avg_sq } = state[i]!;
+      return { m: tensor(exp_avg, shape, { dtype: 'f32' }), v: tensor(exp_avg_sq, shape, { dtype: 'f32' }) };
+    });
+    this.steps = step;
   }
 
   /** Frees the moments; the parameters stay. */

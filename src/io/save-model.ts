@@ -1,0 +1,95 @@
+// A model's folder again, with other values in some of its tensors. Node, Deno and Bun only.
+import { openCheckpoint } from './checkpoint.ts';
+import { UserError } from './error.ts';
+import { viewCheckpoint } from './layouts/index.ts';
+import { locate, type ModelSource, type SourceOptions } from './locate.ts';
+import { readHeader, saveSafetensors } from './safetensors.ts';
+import type { ByteSource } from './source.ts';
+import { writeWhole } from './write.ts';
+
+/** Bits of floats in the format of a file; ties go to the even one. */
+const ENCODE: Record<string, (values: Float32Array) => ArrayBufferView> = {
+  F32: (values) => values,
+  F16: (values) => Uint16Array.from(values, toHalf),
+  BF16(values) {
+    const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+    return Uint16Array.from(bits, (b) => (b + 0x7fff + ((b >>> 16) & 1)) >>> 16);
+  },
+};
+
+const float = new Float32Array(1);
+const word = new Uint32Array(float.buffer);
+
+/** A finite number to the nearest half. */
+export function toHalf(value: number): number {
+  float[0] = value;
+  const sign = (word[0]! >>> 16) & 0x8000;
+  const size = Math.abs(float[0]!);
+  if (size >= 65520) return sign | 0x7c00;
+  const step = 2 ** (Math.max(-14, Math.floor(Math.log2(size))) - 10); // between halves of this size
+  const n = size < 2 ** -25 ? 0 : evenly(size / step);
+  const scaled = n * step; // exact; it may have reached the next power
+  if (scaled < 2 ** -14) return sign | (scaled * 2 ** 24);
+  const exponent = Math.floor(Math.log2(scaled));
+  return sign | ((exponent + 15) << 10) | ((scaled / 2 ** exponent - 1) * 1024);
+}
+
+const evenly = (x: number) => {
+  const low = Math.floor(x);
+  return x - low > 0.5 || (x - low === 0.5 && low % 2 === 1) ? low + 1 : low;
+};
+
+/**
+ * Writes all files of a model to a folder on disk. `values` are new ones by the names that transformers has; they are stored
+ * under the names and in the formats of the old.
+ */
+export async function saveModel(
+  from: ModelSource,
+  to: string,
+  values: ReadonlyMap<string, Float32Array>,
+  options: SourceOptions = {},
+): Promise<void> {
+  const { folder } = await locate(from, options);
+  const checkpoint = await openCheckpoint(from, options);
+  try {
+    const { views } = await viewCheckpoint(checkpoint);
+    const changed = new Map<string, Map<string, Float32Array>>(); // by file
+    for (const [path, data] of values) {
+      const view = views.get(path);
+      const stored = view && checkpoint.tensors.get(view.tensor);
+      if (!stored || view.rows || view.transpose || !(stored.info.dtype in ENCODE)) {
+        throw new UserError(`[${checkpoint.name}] ${path} cannot be written back: want a tensor of F32, F16 or BF16`);
+      }
+      const { name } = stored.source;
+      changed.set(name, (changed.get(name) ?? new Map()).set(view.tensor, data));
+    }
+    for (const file of await folder.list()) {
+      const source = await folder.open(file);
+      if (!source) continue;
+      try {
+        const path = `${to}/${file}`;
+        const new_values = changed.get(source.name);
+        await (new_values ? replace(source, path, new_values) : writeWhole(path, (write) => copy(source, write)));
+      } finally {
+        await source.close?.();
+      }
+    }
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+const PIECE = 2 ** 24;
+async function copy(source: ByteSource, write: (bytes: Uint8Array) => Promise<void>): Promise<void> {
+  for (let at = 0; at < source.size; at += PIECE) await write(await source.read(at, Math.min(PIECE, source.size - at)));
+}
+
+async function replace(source: ByteSource, path: string, values: ReadonlyMap<string, Float32Array>): Promise<void> {
+  const { tensors, metadata } = await readHeader(source);
+  const read = (name: string) => {
+    const { dtype, begin, end } = tensors.get(name)!;
+    const data = values.get(name);
+    return data ? ENCODE[dtype]!(data) : source.read(begin, end - begin);
+  };
+  await saveSafetensors(path, tensors, read, metadata);
+}

@@ -1,0 +1,157 @@
+// The projector of the tiny LLaVA learns what the drawn world holds; everything else stays as it is.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { halfToFloat } from '../../src/exec/run.ts';
+import { type ImageTextGenerator, pipeline } from '../../src/index.ts';
+import { saveModel, toHalf } from '../../src/io/save-model.ts';
+import { IGNORED, type PictureLesson, packer } from '../../src/train/packing.ts';
+import { ProjectorTraining } from '../../src/train/projector.ts';
+import { lesson, type World } from '../../src/world/index.ts';
+import { ROOT } from '../cli/run.ts';
+import { llavaFolder } from '../tasks/support.ts';
+import { theWorld } from '../world/support.ts';
+
+const STEPS = 6;
+let world: World;
+let look: ImageTextGenerator;
+beforeAll(async () => {
+  world = await theWorld();
+  look = await pipeline('image-text-to-text', llavaFolder());
+});
+afterAll(() => look.dispose());
+
+/** With few questions: the tiny tokenizer spells. */
+const lessons = (first: number, n = 3): PictureLesson[] =>
+  Array.from({ length: n }, (_, i) => {
+    const { image, turns } = lesson(world, { seed: 1, index: first + i, split: 'seen' });
+    return { image, turns: turns.slice(0, 3) };
+  });
+
+const bits = async (training: ProjectorTraining) =>
+  Buffer.concat(
+    [...(await training.weights()).values()].map(({ data }) => Buffer.from((data as Float32Array).slice().buffer)),
+  );
+
+describe('packing', () => {
+  it('gives each question the loss that it has alone', async () => {
+    using training = new ProjectorTraining(look, { steps: 1 });
+    const [one] = lessons(0) as [PictureLesson];
+    expect(one.turns.length).toBe(3);
+    const pack = packer(look.processor, look.model.image_token_id);
+    const count = async (turns: PictureLesson['turns']) => {
+      using batch = await pack([{ ...one, turns }]);
+      return [...(await batch.targets.data())].filter((t) => t !== IGNORED).length;
+    };
+    let [sum, tokens] = [0, 0];
+    for (const turn of one.turns) {
+      const n = await count([turn]);
+      sum += n * (await training.loss([{ ...one, turns: [turn] }]));
+      tokens += n;
+    }
+    expect(await count(one.turns)).toBe(tokens);
+    expect(await training.loss([one])).toBeCloseTo(sum / tokens, 5);
+  });
+
+  it('asks for the answer and its end, and for nothing else', async () => {
+    const pack = packer(look.processor, look.model.image_token_id);
+    const turns = [{ question: 'what is this?', answer: 'a red cat' }];
+    using batch = await pack([{ ...lessons(0)[0]!, turns }]);
+    const ids = [...(await batch.input_ids.data())];
+    const targets = [...(await batch.targets.data())].filter((t) => t !== IGNORED);
+    const places = [...(await batch.places.data())].slice(0, targets.length);
+    expect(places.map((i) => ids[i + 1])).toEqual(targets);
+    expect(look.tokenizer.decode(targets)).toMatch(/^ *a red cat ?<\/s>$/);
+    expect(look.tokenizer.decode(ids.slice(0, places[0]! + 1))).toMatch(/ASSISTANT:$/);
+  });
+});
+
+describe('training', () => {
+  it('lowers the loss, and moves the projector alone', async () => {
+    using own = await pipeline('image-text-to-text', llavaFolder());
+    using training = new ProjectorTraining(own, { steps: 30, lr: 2e-2 });
+    await training.reset(3);
+    const frozen = 'language_model.model.layers.0.mlp.up_proj.weight';
+    const before = [await bits(training), [...(await own.model.named_parameters().get(frozen)!.data())]] as const;
+    const first = await training.loss(lessons(0));
+    for (let i = 0; i < 12; i++) await training.step(lessons(0));
+    expect(await training.loss(lessons(0))).toBeLessThan(first - 0.1);
+    expect(training.losses.length).toBe(12);
+    expect([...(await own.model.named_parameters().get(frozen)!.data())]).toEqual(before[1]);
+    expect(await bits(training)).not.toEqual(before[0]);
+    using other = look.session(); // the same files: their weights are its own by now
+    expect(other.tokens).toEqual([]);
+    expect([...(await look.model.named_parameters().get(frozen)!.data())]).toEqual(before[1]);
+  });
+
+  it('goes on from a checkpoint to the same bits', async () => {
+    const run = async (cut: number) => {
+      const own = await pipeline('image-text-to-text', llavaFolder());
+      let training = new ProjectorTraining(own, { steps: STEPS });
+      await training.reset(7);
+      for (let i = 0; i < STEPS; i++) {
+        if (i === cut) {
+          const file = await training.save({ who: 'me' });
+          training.dispose();
+          training = new ProjectorTraining(own, { steps: STEPS });
+          await training.reset(8);
+          expect(await training.load(Buffer.from(file))).toMatchObject({ who: 'me' });
+          expect([training.steps, training.losses.length]).toEqual([cut, cut]);
+        }
+        await training.step(lessons(3 * i));
+      }
+      const result = [await bits(training), training.losses] as const;
+      training.dispose();
+      own.dispose();
+      return result;
+    };
+    expect(await run(3)).toEqual(await run(-1));
+  });
+
+  it('refuses a file that is no checkpoint of it, and stops where it is told to', async () => {
+    using training = new ProjectorTraining(look, { steps: 2 });
+    const weights = readFileSync(path.join(ROOT, 'tests/goldens/cases/llava/model.safetensors'));
+    await expect(training.load(new Uint8Array(weights))).rejects.toThrow("not a checkpoint of this model's training");
+    const before = await bits(training);
+    await expect(training.step(lessons(0), { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+    expect(await bits(training)).toEqual(before);
+  });
+
+  it('plans the rate: up, then down as a cosine', () => {
+    using training = new ProjectorTraining(look, { steps: 100, lr: 1, warmup: 0.1 });
+    expect([0, 4, 9, 10, 55, 100].map((step) => +training.rate(step).toFixed(3))).toEqual([0.1, 0.5, 1, 1, 0.5, 0]);
+  });
+});
+
+describe('a model saved with other values', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'projector-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it('is loaded by the same code, and says other things', async () => {
+    const name = 'multi_modal_projector.linear_1.bias';
+    const values = new Map([[name, new Float32Array(32).fill(0.5)]]);
+    await saveModel(llavaFolder(), folder, values);
+    using changed = await pipeline('image-text-to-text', folder);
+    const all = changed.model.named_parameters();
+    expect([...(await all.get(name)!.data())]).toEqual(new Array(32).fill(0.5));
+    for (const other of ['multi_modal_projector.linear_2.weight', 'vision_tower.pre_layrnorm.bias']) {
+      expect(await all.get(other)!.data()).toEqual(await look.model.named_parameters().get(other)!.data());
+    }
+    await expect(saveModel(llavaFolder(), folder, new Map([['none', new Float32Array(1)]]))).rejects.toThrow(
+      'none cannot be written back',
+    );
+  });
+
+  it('rounds to the nearest half, ties to the even one', () => {
+    for (let h = 0; h < 0x7c00; h++) {
+      const [a, b] = [halfToFloat(h), h + 1 < 0x7c00 ? halfToFloat(h + 1) : 65536];
+      expect(toHalf(a)).toBe(h);
+      expect(toHalf(-a)).toBe(h | (a > 0 ? 0x8000 : toHalf(-a) & 0x8000));
+      const middle = (a + b) / 2;
+      expect(toHalf(middle)).toBe(h % 2 === 0 ? h : h + 1);
+      expect(toHalf(middle * (1 + 2 ** -20))).toBe(h + 1);
+      expect(toHalf(middle * (1 - 2 ** -20))).toBe(h);
+    }
+  });
+});
