@@ -12,10 +12,10 @@ export type Lesson = { image: Pixels; turns: Pick<Question, 'question' | 'answer
 /** One lesson in so many shows a single thing that fills the picture. */
 const SINGLE = 3;
 
-/** A scene and a question of each kind, or one thing that fills the picture; the same numbers always give the same. */
+/** A scene and a question of each kind, or (for training) one thing that fills the picture; the same numbers give the same. */
 export function lesson(world: World, id: SceneId): Lesson {
   const random = new Random('lesson', id.seed, id.split, id.index);
-  if (id.index % SINGLE === SINGLE - 1) return single(world, random);
+  if (id.split === 'seen' && id.index % SINGLE === SINGLE - 1) return single(world, random);
   const scene = makeScene(world, id);
   const asked = KINDS.map((kind) => ask(world, scene, random, { kind }));
   return { image: render(world, scene), turns: random.shuffle(asked) };
