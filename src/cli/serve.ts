@@ -3,12 +3,13 @@ import path from 'node:path';
 import process from 'node:process';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { UserError } from '../io/error.ts';
-import type { ModelSource } from '../io/locate.ts';
+import { lookUp, type ModelSource } from '../io/locate.ts';
 import type { FromPretrained } from '../io/pretrained.ts';
 import { statPath } from '../io/source.ts';
 import { type Models, type ServeOptions, type Server, serve } from '../serve/server.ts';
-import { CAUSAL_LM } from '../tasks/auto.ts';
+import { CAUSAL_LM, IMAGE_TEXT_TO_TEXT, identify } from '../tasks/auto.ts';
 import { embedder } from '../tasks/embedder.ts';
+import { imageTextToText } from '../tasks/image-text-to-text.ts';
 import { shipped } from '../tasks/shipped.ts';
 import { textGeneration } from '../tasks/text-generation.ts';
 import { seconds } from './classifier.ts';
@@ -24,6 +25,8 @@ type Options = DeviceOptions &
     port: number;
     apiKey?: string;
     allowOrigin: string[];
+    allowUrls?: boolean;
+    allowFiles?: string;
     maxNewTokens?: number;
     maxBody: number;
     parallel: number;
@@ -34,9 +37,9 @@ export function addServe(program: Command): void {
   const command = program
     .command('serve')
     .description("Answers programs that speak OpenAI's API, over HTTP on this machine (127.0.0.1)")
-    .option('--model <model>', 'a language model: a LLaMA folder, or its id on the Hugging Face hub')
+    .option('--model <model>', 'what answers: a LLaMA or LLaVA folder, or its id on the Hugging Face hub')
     .option('--embeddings [model]', 'a CLIP or SigLIP whose text tower embeds texts (the tessera-clip that ships)')
-    .option('--port <n>', '0 takes a free one', port, 8000)
+    .option('--port <n>', '0 takes a free one', portOf, 8000)
     .addOption(new Option('--api-key <key>', 'what clients have to send').env('TESSERA_API_KEY'))
     .option(
       '--allow-origin <origin>',
@@ -44,6 +47,8 @@ export function addServe(program: Command): void {
       (text, all) => [...all, text],
       [] as string[],
     )
+    .option('--allow-urls', 'fetch pictures from the http addresses that requests name')
+    .option('--allow-files <folder>', 'read pictures of this folder by file: addresses')
     .option(
       '--max-new-tokens <n>',
       "tokens of an answer at most (default: what the model's context has room for)",
@@ -56,7 +61,7 @@ export function addServe(program: Command): void {
     .addHelpText(
       'after',
       `
-  POST /v1/chat/completions   messages to an answer; with "stream": true as it comes
+  POST /v1/chat/completions   messages to an answer; with "stream": true as it comes; to LLaVA also pictures, as data: addresses
   POST /v1/embeddings         texts to rows of length 1
   GET  /v1/models
 
@@ -73,14 +78,20 @@ Examples:
 }
 
 async function serveCommand(options: Options): Promise<void> {
-  const { model, embeddings, json } = options;
+  const { model, embeddings, allowFiles, json } = options;
   const clip = embeddings === true ? await shipped('tessera-clip') : embeddings;
   const first = model ?? clip;
   if (first === undefined) throw new UserError('[serve] got nothing to serve, want --model, --embeddings, or both');
+  if (allowFiles !== undefined && !(await statPath(allowFiles))?.isDirectory()) {
+    throw new UserError(`[${allowFiles}] no such folder: want one with pictures`);
+  }
+  const second = model === undefined || clip === undefined ? undefined : await lookUp(clip);
+  if (second) await identify(second); // mistakes come out before anything is loaded
   const open = async (from: ModelSource, source: FromPretrained) => {
-    const chat = model === undefined ? undefined : await textGeneration(from, source);
-    const embed =
-      clip === undefined ? undefined : await embedder(chat ? clip : from, 'texts', chat ? plain(source) : source);
+    const { device, dtype, progress_callback } = source; // --revision and its kin are of the first
+    const chat = model === undefined ? undefined : await chatOf(from, source);
+    const alone = model === undefined ? await embedder(from, 'texts', source) : undefined;
+    const embed = second ? await embedder(second, 'texts', { device, dtype, progress_callback }) : alone;
     const { model: shown, model_type } = (chat ?? embed)!;
     const dispose = () => {
       for (const task of [chat, embed]) task?.dispose();
@@ -92,21 +103,29 @@ async function serveCommand(options: Options): Promise<void> {
       chat: chat && { id: await idOf(model!), task: chat },
       embeddings: embed && { id: await idOf(clip!), task: embed },
     };
-    const { apiKey, allowOrigin: origins, maxBody, maxNewTokens, parallel, queue } = options;
-    const on_request: ServeOptions['on_request'] = ({ method, path, status, ms }) =>
-      complain(`${method} ${path} ${status} ${seconds(ms)}`);
-    const limits = { port: options.port, maxBody: maxBody * 2 ** 20, maxNewTokens, parallel, queue };
-    const server = await serve(models, { apiKey, origins, ...limits, ...(!json && { on_request }) });
+    const { port, apiKey, allowOrigin: origins, allowUrls = false, maxNewTokens, parallel, queue } = options;
+    const server = await serve(models, {
+      ...{ port, apiKey, origins, parallel, queue, allowUrls, allowFiles, maxBody: options.maxBody * 2 ** 20 },
+      ...(maxNewTokens !== undefined && { maxNewTokens }),
+      ...(!json && { on_request: log }),
+    });
     const names = Object.values(models).flatMap((one) => one?.id ?? []);
     if (json) printJson({ command: 'serve', ...about, url: `${server.url}/v1`, models: names });
     else print(`${names.map(visible).join(' and ')} on ${where}, at ${server.url}/v1 - Ctrl-C ends it`);
     await untilStopped(server);
   };
-  await withLoaded(first, options, open, work, model === undefined ? undefined : CAUSAL_LM);
+  await withLoaded(first, options, open, work, model === undefined ? undefined : CHAT);
 }
 
-/** What of the options is for every model: --revision and its kin are of the first. */
-const plain = ({ device, dtype, progress_callback }: FromPretrained) => ({ device, dtype, progress_callback });
+const log: ServeOptions['on_request'] = ({ method, path, status, ms }) =>
+  complain(`${method} ${path} ${status} ${seconds(ms)}`);
+
+const CHAT = { ...CAUSAL_LM, ...IMAGE_TEXT_TO_TEXT };
+
+async function chatOf(from: ModelSource, source: FromPretrained) {
+  const { model_type } = await identify(from, source, CHAT);
+  return Object.hasOwn(IMAGE_TEXT_TO_TEXT, model_type) ? imageTextToText(from, source) : textGeneration(from, source);
+}
 
 /** Until it is told to stop: once for an end in order, twice for one now. */
 async function untilStopped(server: Server): Promise<void> {
@@ -122,7 +141,7 @@ async function untilStopped(server: Server): Promise<void> {
 const idOf = async (model: string) => ((await statPath(model)) ? path.basename(path.resolve(model)) : model);
 
 /** An option's value that is a port. */
-function port(text: string): number {
+function portOf(text: string): number {
   const value = Number(text);
   if (text.trim() !== '' && Number.isInteger(value) && value >= 0 && value < 2 ** 16) return value;
   throw new InvalidArgumentError('Want a whole number from 0 to 65535.');

@@ -1,13 +1,16 @@
 // POST /v1/chat/completions: messages to an answer, whole or as it comes.
 import { randomUUID } from 'node:crypto';
 import type { ChatCompletion, ChatCompletionChunk } from 'openai/resources/chat/completions';
-import type { Answer, Session } from '../tasks/session.ts';
-import { chatRequest } from './chat-request.ts';
+import type { ImageTextGenerator, MessagePart } from '../tasks/image-text-to-text.ts';
+import type { Answer, Session, TextOptions } from '../tasks/session.ts';
+import type { TextGenerator } from '../tasks/text-generation.ts';
+import { type Asked, chatRequest } from './chat-request.ts';
 import { wrong } from './fields.ts';
+import { pictureOpener } from './pictures.ts';
 import type { Exchange } from './server.ts';
 
-/** A task that answers messages. */
-export type Chat = { session(): Pick<Session, 'stream' | 'last'> & Disposable };
+/** A task that answers messages: of texts alone, or with pictures. */
+export type Chat = TextGenerator | ImageTextGenerator;
 
 const REASONS = { eos: 'stop', stop: 'stop', length: 'length', aborted: 'length' } as const;
 
@@ -17,21 +20,44 @@ const usageOf = ({ prompt_ids, ids }: Answer) => ({
   total_tokens: prompt_ids.length + ids.length,
 });
 
-export async function chatCompletion({ body, signal, turns, reply, modelOf, maxNewTokens }: Exchange): Promise<void> {
-  const asked = chatRequest(body, maxNewTokens);
-  const { task } = modelOf('chat', asked.model);
-  const messages = asked.messages.map(({ role, parts }) => ({
-    role,
-    content: parts
-      .map((part) => {
-        if (part.type === 'image') throw wrong(part.param, part.url, 'texts alone: this model reads no pictures');
-        return part.text;
-      })
-      .join('\n'),
-  }));
-  using _ = await turns.take(signal);
+/** Parts of text are lines of one text. */
+const textsOf = ({ messages }: Asked) =>
+  messages.map(({ role, parts }) => {
+    const texts = parts.map((part) => {
+      if (part.type === 'image') throw wrong(part.param, part.url, 'texts alone: this model sees no pictures');
+      return part.text;
+    });
+    return { role, content: texts.join('\n') };
+  });
+
+/** Pictures in the place of their addresses. */
+async function picturesOf({ messages }: Asked, open: ReturnType<typeof pictureOpener>) {
+  const seen: { role: string; content: MessagePart[] }[] = [];
+  for (const { role, parts } of messages) {
+    const content: MessagePart[] = [];
+    for (const part of parts) {
+      content.push(part.type === 'text' ? part : { type: 'image', image: await open(part.url, part.param) });
+    }
+    seen.push({ role, content });
+  }
+  return seen;
+}
+
+/** By a session of its own, which is made when the first piece is asked for. */
+async function* answer<I>(task: { session(): Session<I> }, messages: I, options: TextOptions) {
   using session = task.session();
-  const pieces = session.stream(messages, { ...asked.options, signal });
+  return yield* session.stream(messages, options);
+}
+
+export async function chatCompletion({ body, signal, turns, reply, modelOf, rules }: Exchange): Promise<void> {
+  const asked = chatRequest(body, rules.maxNewTokens);
+  const { task } = modelOf('chat', asked.model);
+  const options = { ...asked.options, signal };
+  const pieces =
+    'processor' in task
+      ? answer(task, await picturesOf(asked, pictureOpener(rules, signal)), options)
+      : answer(task, textsOf(asked), options);
+  using _ = await turns.take(signal);
   const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: asked.model };
   if (!asked.stream) {
     let piece = await pieces.next();

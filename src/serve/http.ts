@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import { parseObject } from '../io/json.ts';
 import { Refusal, refusalOf } from './refusal.ts';
 
-export type Rules = {
+export type CallerRules = {
   /** What `Authorization: Bearer` has to say; anything without it. */
   apiKey?: string | undefined;
   /** Pages of these origins may ask, beside those that this server would serve. */
@@ -23,7 +23,7 @@ const LINGER = 2000; // ms in which a client that still sends may read why nobod
  * Throws a Refusal unless the caller may ask. A name that is not this machine's leads here when a page has had its own name
  * point to 127.0.0.1 (DNS rebinding); other pages say their origin.
  */
-export function checkCaller({ headers, method }: IncomingMessage, { apiKey, origins }: Rules): void {
+export function checkCaller({ headers, method }: IncomingMessage, { apiKey, origins }: CallerRules): void {
   const { host, origin, authorization = '' } = headers;
   if (!LOCAL.test(host ?? '')) {
     throw new Refusal(403, `Host: got ${host ?? 'none'}, want 127.0.0.1 or localhost`, { code: 'host_not_allowed' });
@@ -44,7 +44,7 @@ export function checkCaller({ headers, method }: IncomingMessage, { apiKey, orig
 }
 
 /** The JSON object that a request brings. Throws a Refusal where it is too large, too slow or of another type, a UserError where it is no JSON. */
-export async function readJson(request: IncomingMessage, rules: Rules): Promise<unknown> {
+export async function readJson(request: IncomingMessage, rules: CallerRules): Promise<unknown> {
   const { 'content-type': type, 'content-encoding': encoding = 'identity' } = request.headers;
   if (!/^application\/json\s*(?:;|$)/i.test(type ?? '') || encoding !== 'identity') {
     const got = `${type ?? 'none'}${encoding === 'identity' ? '' : `, ${encoding}`}`;
@@ -59,7 +59,7 @@ export async function readJson(request: IncomingMessage, rules: Rules): Promise<
   }
 }
 
-function readBody(request: IncomingMessage, { maxBody, patience }: Rules): Promise<Uint8Array> {
+function readBody(request: IncomingMessage, { maxBody, patience }: CallerRules): Promise<Uint8Array> {
   const tooLarge = new Refusal(413, `body: got more than ${maxBody} bytes, which is the limit here (--max-body)`, {
     code: 'request_too_large',
   });

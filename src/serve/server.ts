@@ -6,7 +6,8 @@ import { explain, UserError } from '../io/error.ts';
 import type { Embedder } from '../tasks/embedder.ts';
 import { type Chat, chatCompletion } from './chat.ts';
 import { embeddings } from './embeddings.ts';
-import { checkCaller, Reply, type Rules, readJson, refuseRaw } from './http.ts';
+import { type CallerRules, checkCaller, Reply, readJson, refuseRaw } from './http.ts';
+import type { PictureRules } from './pictures.ts';
 import { Refusal } from './refusal.ts';
 import { Turns } from './turns.ts';
 
@@ -18,6 +19,13 @@ export type Models = {
 };
 type Kind = keyof Models;
 
+/** What a request may take. */
+type Rules = CallerRules &
+  PictureRules & {
+    /** Tokens of an answer; without it what the model's context has room for. */
+    maxNewTokens: number;
+  };
+
 export type ServeOptions = Partial<Rules> & {
   /** 0 takes a free one. */
   port?: number;
@@ -25,8 +33,6 @@ export type ServeOptions = Partial<Rules> & {
   parallel?: number;
   /** Requests that may wait behind them. */
   queue?: number;
-  /** Tokens of an answer at most; without it what the model's context has room for. */
-  maxNewTokens?: number | undefined;
   /** Told of each request once it is over. */
   on_request?: (request: { method: string; path: string; status: number; ms: number }) => void;
 };
@@ -38,7 +44,7 @@ export type Exchange = {
   signal: AbortSignal;
   turns: Turns;
   reply: Reply;
-  maxNewTokens: number;
+  rules: Rules;
   /** The model of a request. Throws a Refusal where it is not served. */
   modelOf<K extends Kind>(kind: K, id: string): NonNullable<Models[K]>;
 };
@@ -46,6 +52,13 @@ export type Exchange = {
 const ENDPOINTS: Record<string, (exchange: Exchange) => Promise<void>> = {
   '/v1/chat/completions': chatCompletion,
   '/v1/embeddings': embeddings,
+};
+const RULES: Rules = {
+  origins: [],
+  maxBody: 2 ** 25,
+  patience: 30_000,
+  allowUrls: false,
+  maxNewTokens: Number.MAX_SAFE_INTEGER,
 };
 const METHODS = 'GET, POST, OPTIONS';
 const HEADERS_PATIENCE = 10_000; // ms
@@ -61,8 +74,8 @@ export type Server = {
 
 /** Listens until it is closed. Throws a UserError where the port is taken. */
 export async function serve(models: Models, options: ServeOptions = {}): Promise<Server> {
-  const { port = 8000, parallel = 2, queue = 16, maxNewTokens = Number.MAX_SAFE_INTEGER, on_request } = options;
-  const rules: Rules = { origins: [], maxBody: 2 ** 25, patience: 30_000, ...options };
+  const { port = 8000, parallel = 2, queue = 16, on_request, ...given } = options;
+  const rules: Rules = { ...RULES, ...given };
   const turns = new Turns(parallel, queue);
   const started = Math.floor(Date.now() / 1000);
   const served = Object.values(models).filter((model) => model !== undefined);
@@ -117,7 +130,7 @@ export async function serve(models: Models, options: ServeOptions = {}): Promise
     }
     if (isList) return reply.json(await list(path));
     const body = await readJson(request, rules);
-    return endpoint!({ body, signal, turns, reply, maxNewTokens, modelOf });
+    return endpoint!({ body, signal, turns, reply, rules, modelOf });
   }
 
   const server = createServer(async (request: IncomingMessage, response: ServerResponse) => {

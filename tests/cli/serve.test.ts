@@ -68,7 +68,9 @@ describe.each(['own', 'bun', 'deno'] as const)('in %s', (runtime) => {
 test.each([
   [[], '[serve] got nothing to serve, want --model, --embeddings, or both'],
   [['--embeddings', '--port', '70000'], 'Want a whole number from 0 to 65535'],
-  [['--model', 'tests/goldens/cases/clip'], 'got model_type "clip", want one of llama'],
+  [['--model', 'tests/goldens/cases/clip'], 'got model_type "clip", want one of llama, llava'],
+  [['--embeddings', 'tests/goldens/cases/llama'], 'got model_type "llama", want one of clip, siglip'],
+  [['--embeddings', '--allow-files', 'README.md'], '[README.md] no such folder: want one with pictures'],
 ])('%j: one line, exit code 2', { timeout: PATIENCE }, async (args, message) => {
   const { code, out, err } = await tessera(['serve', ...args]);
   expect([code, out, err.trim().split('\n').length]).toEqual([2, '', 1]);

@@ -1,18 +1,19 @@
 // Who may ask the server, and what becomes of requests that are too large, too slow, or none.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bodyOf, live, open, raw, type Served } from './support.ts';
+import type { TextGenerator } from '../../src/index.ts';
+import { bodyOf, live, openText, raw, type Served } from './support.ts';
 
 const PATIENCE = 400; // ms
 const CHAT = '/v1/chat/completions';
 
-let s: Served & AsyncDisposable;
+let s: Served<TextGenerator>;
 beforeAll(async () => {
-  s = await open({ maxBody: 100_000, patience: PATIENCE, apiKey: 'secret', origins: ['http://localhost:3000'] });
+  s = await openText({ maxBody: 100_000, patience: PATIENCE, apiKey: 'secret', origins: ['http://localhost:3000'] });
 });
 afterAll(() => s[Symbol.asyncDispose]());
 
 const KEY = { authorization: 'Bearer secret' };
-const ask = JSON.stringify({ model: 'tiny/llama', messages: [{ role: 'user', content: 'hello' }], max_tokens: 2 });
+const ask = JSON.stringify({ model: 'tiny/model', messages: [{ role: 'user', content: 'hello' }], max_tokens: 2 });
 
 /** A request over a connection of its own, by a name and with headers that a browser or a client would not let one choose. */
 const request = (method: string, path: string, headers: Record<string, string>, body = '') => {
@@ -87,13 +88,13 @@ describe('a request', () => {
     expectRefusal(answer, status, path.includes('%') ? {} : { code: expect.anything() });
   });
   it.each([
-    ['{"model": "tiny/llama", ', 'not valid JSON'],
+    ['{"model": "tiny/model", ', 'not valid JSON'],
     ['[]', 'want a JSON object'],
     ['', 'not valid JSON'],
     [`{"tools": ${'['.repeat(40_000)}`, 'not valid JSON'],
     [`{"tools": ${'['.repeat(40_000)}${']'.repeat(40_000)}}`, 'tools'],
-    [`{"messages": ${'[['.repeat(10_000)}${']]'.repeat(10_000)}, "model": "tiny/llama"}`, 'messages[0]'],
-    ['{"__proto__": {"model": "tiny/llama"}}', 'Unrecognized request argument: __proto__'],
+    [`{"messages": ${'[['.repeat(10_000)}${']]'.repeat(10_000)}, "model": "tiny/model"}`, 'messages[0]'],
+    ['{"__proto__": {"model": "tiny/model"}}', 'Unrecognized request argument: __proto__'],
     ['{"constructor": 1}', 'Unrecognized request argument: constructor'],
   ])('with the body %.40s is refused', async (body, message) => {
     const answer = await post(body);

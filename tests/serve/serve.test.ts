@@ -1,37 +1,31 @@
 // The server as programs use it, asked by the official client of OpenAI's API.
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Message, UserError } from '../../src/index.ts';
-import { live, open, type Served, until } from './support.ts';
+import { type Message, type TextGenerator, UserError } from '../../src/index.ts';
+import { live, openText, refusal, type Served, until } from './support.ts';
 
 const isFull = process.env.MODE === 'full';
 const REQUESTS = isFull ? 1000 : 24;
 
-let s: Served & AsyncDisposable;
+let s: Served<TextGenerator>;
 beforeAll(async () => {
-  s = await open({ parallel: 2, queue: 2 });
+  s = await openText({ parallel: 2, queue: 2 });
 });
 afterAll(() => s[Symbol.asyncDispose]());
 
 type Params = OpenAI.ChatCompletionCreateParamsNonStreaming;
 const hello: Message[] = [{ role: 'user', content: 'hello' }];
-const ask = { model: 'tiny/llama', messages: hello as Params['messages'], max_tokens: 8 } satisfies Params;
+const ask = { model: 'tiny/model', messages: hello as Params['messages'], max_tokens: 8 } satisfies Params;
 const say = async (more: Record<string, unknown> = {}, options: OpenAI.RequestOptions = {}) => {
   const { choices } = await s.client.chat.completions.create({ ...ask, ...more } as Params, options);
   return choices[0]!.message.content;
 };
-/** What the client throws. */
-const refusal = async (work: Promise<unknown>) => {
-  const error = await work.catch((error) => error);
-  expect(error).toBeInstanceOf(OpenAI.APIError);
-  return error as InstanceType<typeof OpenAI.APIError>;
-};
 
 describe('chat', () => {
   it('answers as the pipeline does, with usage', async () => {
-    const [{ generated_text: messages } = { generated_text: [] }] = await s.generate(hello, { max_new_tokens: 8 });
+    const [{ generated_text: messages } = { generated_text: [] }] = await s.task(hello, { max_new_tokens: 8 });
     const answer = await s.client.chat.completions.create(ask);
-    expect(answer).toMatchObject({ object: 'chat.completion', model: 'tiny/llama' });
+    expect(answer).toMatchObject({ object: 'chat.completion', model: 'tiny/model' });
     expect(answer.choices).toEqual([
       {
         ...{ index: 0, logprobs: null, finish_reason: 'length' },
@@ -90,7 +84,7 @@ describe('chat', () => {
       { role: 'assistant', content: choices[0]!.message.content! },
       { role: 'user', content: 'and?' },
     ];
-    const [want] = await s.generate(plain, { max_new_tokens: 8 });
+    const [want] = await s.task(plain, { max_new_tokens: 8 });
     expect(await say({ messages: talk })).toBe(want!.generated_text.at(-1)!.content);
     const part = (text: string) => ({ type: 'text', text });
     const messages = [
@@ -109,7 +103,7 @@ describe('chat', () => {
       ...{ model: ask.model, messages: ask.messages, temperature: 0, logit_bias: {} },
     });
     const { finish_reason } = choices[0]!;
-    if (finish_reason === 'length') expect(usage!.total_tokens).toBe(s.generate.model.sizes.max_position_embeddings);
+    if (finish_reason === 'length') expect(usage!.total_tokens).toBe(s.task.model.sizes.max_position_embeddings);
     else expect(finish_reason).toBe('stop');
   });
 
@@ -194,7 +188,7 @@ describe('embeddings', () => {
     expect(error).toMatchObject({ status: 400, param });
   });
   it('are refused of a language model, and a language model where only embeddings are served', async () => {
-    const wrong = s.client.embeddings.create({ model: 'tiny/llama', input: 'a' });
+    const wrong = s.client.embeddings.create({ model: 'tiny/model', input: 'a' });
     expect(await refusal(wrong)).toMatchObject({ status: 404, code: 'model_not_found', param: 'model' });
     expect(await refusal(say({ model: 'tiny-clip' }))).toMatchObject({ status: 404, code: 'model_not_found' });
   });
@@ -203,8 +197,8 @@ describe('embeddings', () => {
 describe('models', () => {
   it('are listed, and found by name', async () => {
     const { data } = await s.client.models.list();
-    expect(data.map(({ id }) => id)).toEqual(['tiny/llama', 'tiny-clip']);
-    expect(await s.client.models.retrieve('tiny/llama')).toEqual(data[0]);
+    expect(data.map(({ id }) => id)).toEqual(['tiny/model', 'tiny-clip']);
+    expect(await s.client.models.retrieve('tiny/model')).toEqual(data[0]);
     expect(await refusal(s.client.models.retrieve('other'))).toMatchObject({ status: 404, code: 'model_not_found' });
   });
 });
@@ -278,7 +272,7 @@ describe('many requests', () => {
 
 describe('the end', () => {
   it('ends answers under way and in line, and takes no more', async () => {
-    await using other = await open({ parallel: 1 });
+    await using other = await openText({ parallel: 1 });
     const long = { ...ask, max_tokens: 100 };
     const read = async () => {
       for await (const _ of await other.client.chat.completions.create({ ...long, stream: true })) {
@@ -293,7 +287,7 @@ describe('the end', () => {
     await expect(other.client.models.list()).rejects.toBeInstanceOf(OpenAI.APIConnectionError);
   });
   it('comes after the answers under way', async () => {
-    await using other = await open({ parallel: 1 });
+    await using other = await openText({ parallel: 1 });
     let text = '';
     let closing: Promise<void> | undefined;
     for await (const { choices } of await other.client.chat.completions.create({ ...ask, stream: true })) {
@@ -305,7 +299,7 @@ describe('the end', () => {
   });
   it('of a server that could not begin is told', async () => {
     const port = Number(new URL(s.server.url).port);
-    await expect(open({ port })).rejects.toThrow(UserError);
-    await expect(open({ port })).rejects.toThrow(`[serve] port ${port} is taken`);
+    await expect(openText({ port })).rejects.toThrow(UserError);
+    await expect(openText({ port })).rejects.toThrow(`[serve] port ${port} is taken`);
   });
 });

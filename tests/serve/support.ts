@@ -2,34 +2,43 @@
 import { connect } from 'node:net';
 import OpenAI from 'openai';
 import { expect } from 'vitest';
-import { defaultDevice, pipeline, type TextGenerator, trim } from '../../src/index.ts';
+import { defaultDevice, pipeline, trim } from '../../src/index.ts';
+import type { Chat } from '../../src/serve/chat.ts';
 import { type ServeOptions, type Server, serve } from '../../src/serve/server.ts';
 import { type Embedder, embedder } from '../../src/tasks/embedder.ts';
-import { chatFolder, tinyFolder } from '../tasks/support.ts';
+import { chatFolder, llavaFolder, tinyFolder } from '../tasks/support.ts';
 
-export type Served = {
-  server: Server;
-  client: OpenAI;
-  generate: TextGenerator;
-  embed: Embedder;
-};
+export type Served<T> = { server: Server; client: OpenAI; task: T; embed: Embedder } & AsyncDisposable;
 
-export async function open(options: ServeOptions = {}): Promise<Served & AsyncDisposable> {
-  const generate = await pipeline('text-generation', chatFolder());
+/** Serves a task as tiny/model, and the text tower of a tiny CLIP; whatever goes on, nothing of them stays. */
+async function open<T extends Chat>(task: T, options: ServeOptions): Promise<Served<T>> {
   const embed = await embedder(tinyFolder('clip'), 'texts');
-  const models = { chat: { id: 'tiny/llama', task: generate }, embeddings: { id: 'tiny-clip', task: embed } };
-  const server = await serve(models, { port: 0, ...options }).catch((error) => {
-    generate.dispose();
+  const leave = () => {
+    task.dispose();
     embed.dispose();
+  };
+  const models = { chat: { id: 'tiny/model', task }, embeddings: { id: 'tiny-clip', task: embed } };
+  const server = await serve(models, { port: 0, ...options }).catch((error) => {
+    leave();
     throw error;
   });
   const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: options.apiKey ?? 'none', maxRetries: 0 });
   const dispose = async () => {
     await server.close(true);
-    generate.dispose();
-    embed.dispose();
+    leave();
   };
-  return { server, client, generate, embed, [Symbol.asyncDispose]: dispose };
+  return { server, client, task, embed, [Symbol.asyncDispose]: dispose };
+}
+export const openText = async (options: ServeOptions = {}) =>
+  open(await pipeline('text-generation', chatFolder()), options);
+export const openVision = async (options: ServeOptions = {}) =>
+  open(await pipeline('image-text-to-text', llavaFolder()), options);
+
+/** What the client throws. */
+export async function refusal(work: Promise<unknown>) {
+  const error: unknown = await work.catch((error) => error);
+  if (error instanceof OpenAI.APIError) return error;
+  throw new Error('want a refusal', { cause: error });
 }
 
 /** Buffers in use on the device, once plans and what waits are gone. */
