@@ -18,6 +18,7 @@ export type { Tap } from './io/taps.ts';
 export { AutoencoderKL } from './models/autoencoder-kl.ts';
 export { CLIPModel, CLIPTextModel, CLIPVisionModel } from './models/clip.ts';
 export { LlamaForCausalLM } from './models/llama.ts';
+export { LlavaMetaForCausalLM, type MultimodalInputs } from './models/llava-original.ts';
 export { SiglipModel, SiglipTextModel, SiglipVisionModel } from './models/siglip.ts';
 export { UNet2DConditionModel } from './models/unet-2d-condition.ts';
 export * from './ops/index.ts';

@@ -1,7 +1,7 @@
 // A checkpoint: config.json and the tensors of one or many safetensors files, wherever they are.
 import { UserError } from './error.ts';
 import { isObject, parseObject } from './json.ts';
-import { locate, type ModelSource, type SourceOptions } from './locate.ts';
+import { locate, lookUp, type ModelSource, type SourceOptions } from './locate.ts';
 import { readHeader, type TensorInfo } from './safetensors.ts';
 import { NOT_WEIGHTS } from './sniff.ts';
 import { type ByteSource, plainPath } from './source.ts';
@@ -22,6 +22,8 @@ export type Checkpoint = {
   text(file: string): Promise<string | undefined>;
   /** Another file beside the weights, as a JSON object. */
   json(file: string): Promise<Record<string, unknown> | undefined>;
+  /** A checkpoint that belongs to this one, in a folder of this name or where the options say; it is closed with it. */
+  beside(name: string): Promise<Checkpoint | undefined>;
   close(): Promise<void>;
 };
 
@@ -29,7 +31,13 @@ export type Checkpoint = {
  * `variant`: 'fp16' takes model.fp16.safetensors. `file`: these weights and no other. `part`: of a file for a whole pipeline
  * what is this part's, such as unet, vae or text_encoder.
  */
-export type CheckpointOptions = SourceOptions & { variant?: string; file?: string; part?: string };
+export type CheckpointOptions = SourceOptions & {
+  variant?: string;
+  file?: string;
+  part?: string;
+  /** For the original LLaVA, whose files have no tower: the CLIP that they name. */
+  vision_tower?: ModelSource | undefined;
+};
 
 /** Names under which libraries save weights, in order of preference; any other name is taken when it is the only one. */
 const STEMS = ['model', 'diffusion_pytorch_model', 'open_clip_model', 'adapter_model', 'pytorch_lora_weights'];
@@ -47,6 +55,19 @@ export async function openCheckpoint(from: ModelSource, options: CheckpointOptio
   const { folder, file } = await locate(from, options);
   const chosen = file ?? options.file ?? chooseWeights(await folder.list(), folder.name, options.variant);
   const sources: ByteSource[] = [];
+  const others: Checkpoint[] = [];
+  const beside = async (name: string) => {
+    const given = name === 'vision_tower' ? options.vision_tower : undefined;
+    const from =
+      given === undefined
+        ? folder.at(name)
+        : await lookUp(given, { ...options, subfolder: undefined, revision: undefined });
+    if (typeof from === 'object' && 'list' in from && (await from.list().catch(() => [])).length === 0)
+      return undefined;
+    const opened = await openCheckpoint(from, {});
+    others.push(opened);
+    return opened;
+  };
   const open = async (name: string, missing: string): Promise<ByteSource> => {
     const source = await folder.open(name);
     if (!source) throw new UserError(`[${folder.name}] no file ${name}: ${missing}`);
@@ -67,7 +88,8 @@ export async function openCheckpoint(from: ModelSource, options: CheckpointOptio
       ...contents,
       text: (name) => folder.text(name),
       json,
-      close: async () => void (await Promise.all(sources.map((source) => source.close?.()))),
+      beside,
+      close: async () => void (await Promise.all([...sources, ...others].map((one) => one.close?.()))),
     };
   } catch (error) {
     await Promise.all(sources.map((source) => source.close?.()));

@@ -83,3 +83,28 @@ export function centerCrop(image: Pixels, width: number, height: number): Pixels
 function cropStart(size: number, crop: number): number {
   return size >= crop ? Math.floor((size - crop) / 2) : -Math.ceil((crop - size) / 2);
 }
+
+/** RGB pixels on a canvas of one colour, with their corner at (x, y). */
+export function onCanvas(
+  image: Pixels,
+  [width, height]: readonly [number, number],
+  colour: readonly number[],
+  x: number,
+  y: number,
+): Pixels {
+  const data = new Uint8Array(3 * width * height);
+  for (let i = 0; i < data.length; i++) data[i] = colour[i % 3]!;
+  for (let row = 0; row < image.height; row++) {
+    const from = 3 * row * image.width;
+    data.set(image.data.subarray(from, from + 3 * image.width), 3 * ((y + row) * width + x));
+  }
+  return { width, height, channels: 3, data };
+}
+
+/** RGB pixels in the middle of a square. */
+export function squared(image: Pixels, colour: readonly number[]): Pixels {
+  const { width, height } = image;
+  const side = Math.max(width, height);
+  if (width === height) return image;
+  return onCanvas(image, [side, side], colour, Math.floor((side - width) / 2), Math.floor((side - height) / 2));
+}

@@ -4,19 +4,25 @@
 import { UserError } from '../io/error.ts';
 import { MAX_PIXELS } from '../io/image.ts';
 import { isObject } from '../io/json.ts';
-import { centerCrop, middle, overWhite, type Pixels } from '../io/pixels.ts';
+import { centerCrop, middle, overWhite, type Pixels, squared } from '../io/pixels.ts';
 import { FILTERS, type Filter, resize } from '../io/resize.ts';
 
 /** [3, H, W] of one picture. */
 export type PixelValues = { data: Float32Array; shape: [3, number, number] };
 /** `name` is what errors call the picture. */
-export type ImageProcessor = (image: Pixels, name?: string) => PixelValues;
+export type ImageProcessor = {
+  (image: Pixels, name?: string): PixelValues;
+  /** The mean colour that is taken away, 0..1. */
+  mean: readonly number[];
+  /** Of the square that it cuts out, in pixels. */
+  side: number | undefined;
+};
 
 type Config = Record<string, unknown>;
 type Size = { width: number; height: number };
 
 /** Classes with these steps, under the names that they have had; any other may do something else. */
-const KNOWN = /^(CLIP|Siglip)(?:ImageProcessor(?:Fast|Pil)?|FeatureExtractor)$/;
+const KNOWN = /^(CLIP|Siglip|Llava)(?:ImageProcessor(?:Fast|Pil)?|FeatureExtractor)$/;
 const CLIP = {
   size: { shortest_edge: 224 },
   crop: true,
@@ -35,11 +41,13 @@ export function imageProcessor(config: Config, where = 'preprocessor_config.json
   const family = KNOWN.exec(String(kind))?.[1];
   if (!family) {
     throw new UserError(
-      `[${where}] image processor ${JSON.stringify(kind)} is not supported here: want CLIP's or SigLIP's`,
+      `[${where}] image processor ${JSON.stringify(kind)} is not supported here: want CLIP's, SigLIP's or LLaVA's`,
     );
   }
-  const defaults = family === 'CLIP' ? CLIP : SIGLIP;
-  if (c.do_pad === true) throw new UserError(`[${where}] do_pad is not supported: want pictures resized and cropped`);
+  const defaults = family === 'Siglip' ? SIGLIP : CLIP;
+  const pads = family === 'Llava' && c.do_pad === true; // to a square, by the mean colour
+  if (c.do_pad === true && !pads)
+    throw new UserError(`[${where}] do_pad is not supported: want pictures resized and cropped`);
   const read = reader(c, where);
   const target = read.flag('do_resize', true) ? targetSize(c.size ?? defaults.size, where) : undefined;
   const filter = read.filter('resample');
@@ -49,8 +57,13 @@ export function imageProcessor(config: Config, where = 'preprocessor_config.json
   const mean = read.triple('image_mean', defaults.mean);
   const std = read.triple('image_std', defaults.std, (v) => Math.fround(v) !== 0, 'three numbers other than 0');
   const tables = [0, 1, 2].map((i) => levels(scale, normalize ? mean[i]! : 0, normalize ? std[i]! : 1));
-  return (image, name = 'image') => {
+  const process = (image: Pixels, name = 'image') => {
     let picture = overWhite(image);
+    if (pads)
+      picture = squared(
+        picture,
+        mean.map((m) => Math.trunc(m * 255)),
+      );
     if (target) {
       const { width, height } = target(picture);
       const part = crop ? middle(width, height, crop) : { left: 0, top: 0, width, height };
@@ -64,6 +77,7 @@ export function imageProcessor(config: Config, where = 'preprocessor_config.json
     if (crop) picture = centerCrop(picture, crop.width, crop.height);
     return planes(picture, tables);
   };
+  return Object.assign(process, { mean, side: crop?.height });
 }
 
 /** What each of the 256 levels becomes: value * scale in float64 rounded to f32, then (x - mean) / std in f32. */

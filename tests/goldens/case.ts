@@ -8,6 +8,7 @@ import type { CaseFiles } from './files.ts';
 import { type Call, noGolden, readGolden, readTensors, type Tensors, type Value, type Values } from './golden.ts';
 import { llama } from './llama.ts';
 import { llava } from './llava.ts';
+import { llavaOriginal } from './llava-original.ts';
 import { peft } from './peft.ts';
 import { processors } from './processors.ts';
 import { allMissing, type Missing, missingOf, type Report } from './report.ts';
@@ -19,7 +20,7 @@ import { tokenizers } from './tokenizers.ts';
 /** Every reference class that is known. */
 const FAMILIES = new Map<string, Family>(
   Object.entries({
-    ...{ ...clip, ...siglip, ...llama, ...llava, ...peft, ...processors, ...tokenizers },
+    ...{ ...clip, ...siglip, ...llama, ...llava, ...llavaOriginal, ...peft, ...processors, ...tokenizers },
     ...{ ...diffusion, ...schedulers, ...stableDiffusion },
   }),
 );
@@ -85,7 +86,9 @@ function misfits(methods: readonly Method<unknown>[], call: Call): string[] {
   const takes = new Set(inputs.map((name) => name.replace('?', '')));
   const args = Object.assign({}, ...methods.map(({ args }) => args));
   return [
-    ...call.inputs.filter((name) => !takes.has(name)).map((name) => `no input ${name} of ${call.method} here`),
+    ...call.inputs
+      .filter((name) => !takes.has(name) && !takes.has(name.replace(/\d+$/, '*')))
+      .map((name) => `no input ${name} of ${call.method} here`),
     ...inputs
       .filter((name) => !name.endsWith('?') && !call.inputs.includes(name))
       .map((name) => `no input ${name} in the case`),

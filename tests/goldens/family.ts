@@ -4,7 +4,7 @@ import type { Tensor } from '../../src/index.ts';
 import type { CaseFiles } from './files.ts';
 import type { Value } from './golden.ts';
 
-/** 'a?' is an input that may be absent. */
+/** 'a?' is an input that may be absent; 'a*' stands for all of a0, a1, ... */
 type Inputs<N extends string> = { [K in N as K extends `${string}?` ? never : K]: Tensor } & {
   [K in N as K extends `${infer Name}?` ? Name : never]?: Tensor;
 };

@@ -34,9 +34,18 @@ export async function readGolden(files: CaseFiles): Promise<Golden> {
 export const noGolden = (name: string): Golden => ({ name, class: '', calls: [] });
 
 type Texts = Record<string, unknown>;
-type TextCases = { cases?: Texts[]; batch?: Record<string, Texts> };
+type TextCases = { cases?: Texts[]; batch?: Record<string, Texts> } & Record<string, unknown>;
 
-function textCalls({ cases = [], batch = {} }: TextCases): Call[] {
+/** Other lists of cases, and which of their fields are given; the rest is what came out. */
+const GIVEN: Record<string, readonly string[]> = {
+  prompts: ['template', 'image', 'messages'],
+  tokens: ['text'],
+  labels: ['template', 'messages'],
+  resolutions: ['size', 'pinpoints'],
+  unpad: ['size', 'grid'],
+};
+
+function textCalls({ cases = [], batch = {}, ...lists }: TextCases): Call[] {
   const call = (name: string, method: string, args: Record<string, unknown>, results: Texts): Call => {
     const exact = (got: unknown): Wanted => ({ f32_error: 0, scale: 0, value: toValue(got) });
     const outputs = Object.entries(results).map(([output, got]) => [output, exact(got)]);
@@ -47,7 +56,14 @@ function textCalls({ cases = [], batch = {} }: TextCases): Call[] {
     const [, method = name, length] = /^(.+?)(?:_(\d+))?$/.exec(name) ?? [];
     return call(`batch.${name}`, method, { texts, ...(length && { length: Number(length) }) }, results);
   });
-  return [...single, ...batches];
+  const others = Object.entries(lists).flatMap(([name, list]) =>
+    (Array.isArray(list) ? (list as Texts[]) : []).map((one, i) => {
+      const part = (isGiven: boolean) =>
+        Object.fromEntries(Object.entries(one).filter(([key]) => (GIVEN[name]?.includes(key) ?? false) === isGiven));
+      return call(`${name}.${i}`, name, part(true), part(false));
+    }),
+  );
+  return [...single, ...batches, ...others];
 }
 
 /** Integers, nested or not, as an array; texts as they are; anything else as its JSON, which nothing equals by chance. */

@@ -3,7 +3,7 @@ import { UserError } from '../error.ts';
 import { diffusersAttention } from './diffusers-attention.ts';
 import { applyLayout, type Layout, type LayoutView, type Shapes } from './layout.ts';
 import { ldm, ldmAutoencoder } from './ldm.ts';
-import { llavaHub, llavaInMemory } from './llava.ts';
+import { llavaHub, llavaInMemory, llavaOriginal } from './llava.ts';
 import { openClip } from './open-clip.ts';
 import { openaiClip } from './openai-clip.ts';
 import { transformersV4Towers } from './transformers-v4-towers.ts';
@@ -21,6 +21,7 @@ export const LAYOUTS: readonly Layout[] = [
   diffusersAttention,
   llavaHub,
   llavaInMemory,
+  llavaOriginal,
   ldm,
   ldmAutoencoder,
 ];
@@ -30,24 +31,37 @@ export function findLayout(shapes: Shapes): Layout {
   return LAYOUTS.find((layout) => layout.detect(shapes)) ?? current;
 }
 
+type Stored = { info: { shape: readonly number[] } };
+type Config = Record<string, unknown>;
+type Source<T extends Stored> = {
+  name: string;
+  tensors: Map<string, T>;
+  config: Config | undefined;
+  json(file: string): Promise<Config | undefined>;
+  /** A checkpoint that belongs to this one. Its tensors are among those of this one from then on. */
+  beside?(name: string): Promise<{ tensors: Map<string, T>; config: Config | undefined } | undefined>;
+};
+
 /**
  * A checkpoint's tensors and config as transformers names them today. `json` reads a file beside the weights. `part`: what a
  * file for a whole pipeline holds of this part.
  */
-export async function viewCheckpoint(
-  checkpoint: {
-    name: string;
-    tensors: ReadonlyMap<string, { info: { shape: readonly number[] } }>;
-    config: Record<string, unknown> | undefined;
-    json(file: string): Promise<Record<string, unknown> | undefined>;
-  },
+export async function viewCheckpoint<T extends Stored>(
+  checkpoint: Source<T>,
   part?: string,
-): Promise<LayoutView & { layout: Layout; config: Record<string, unknown> | undefined }> {
-  const shapes = new Map([...checkpoint.tensors].map(([name, { info }]) => [name, info.shape]));
-  const layout = findLayout(shapes);
-  const file = layout.config_file === undefined ? undefined : await checkpoint.json(layout.config_file);
+): Promise<LayoutView & { layout: Layout; config: Config | undefined }> {
+  const { tensors } = checkpoint;
+  const shapesOf = () => new Map([...tensors].map(([name, { info }]) => [name, info.shape]));
+  const layout = findLayout(shapesOf());
+  let file = layout.config_file === undefined ? undefined : await checkpoint.json(layout.config_file);
+  if (layout.beside !== undefined) {
+    const found = await checkpoint.beside?.(layout.beside);
+    for (const [name, stored] of found?.tensors ?? []) tensors.set(`${layout.beside}.${name}`, stored);
+    file = found?.config;
+  }
+  const shapes = shapesOf();
   const view = applyLayout(layout, shapes);
-  const config = layout.config?.(shapes, file) ?? checkpoint.config;
+  const config = layout.config?.(shapes, file, checkpoint.config) ?? checkpoint.config;
   if (part === undefined) return { layout, ...view, config };
   const own = [...view.views].filter(([path]) => path.startsWith(`${part}.`));
   if (own.length === 0) {

@@ -28,8 +28,14 @@ export type Layout = {
   ignored?: readonly string[];
   /** Another config file that the layout needs, by name; without it the sizes come from the shapes. */
   config_file?: string;
-  /** config.json as transformers would have it. */
-  config?(shapes: Shapes, file: Record<string, unknown> | undefined): Record<string, unknown>;
+  /** A checkpoint of its own that belongs to the model: the name of its folder, with which the names of its tensors begin. */
+  beside?: string;
+  /** config.json as transformers would have it; `file` is `config_file`, or the config of what is `beside`, `own` its config.json. */
+  config?(
+    shapes: Shapes,
+    file: Record<string, unknown> | undefined,
+    own?: Record<string, unknown>,
+  ): Record<string, unknown>;
 };
 
 /** One tensor as the model wants it: rows [begin, end) of the stored one (all when absent), then transposed, of `shape`. */

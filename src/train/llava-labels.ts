@@ -1,0 +1,85 @@
+// Conversations as tokens and what of them is learned: the answers. Reference: llava/mm_utils.py and llava/train/train.py of
+// https://github.com/haotian-liu/LLaVA.
+import { type Conversation, promptOf, stopOf } from '../io/conversation.ts';
+import { UserError } from '../io/error.ts';
+import type { Tokenizer } from '../io/tokenizer.ts';
+import { IGNORED } from './packing.ts';
+
+export const IMAGE_TOKEN_INDEX = -200;
+const IMAGE = '<image>';
+
+/** Tokens of a text; -200 stands for each picture. Of the beginnings of its pieces the first alone is kept. */
+export function tokenizer_image_token(text: string, tokenizer: Tokenizer): number[] {
+  const pieces = text.split(IMAGE).map((piece) => tokenizer.encode(piece));
+  const { bos_token_id: bos } = tokenizer;
+  const isBegun = bos !== undefined && pieces[0]?.[0] === bos;
+  const rest = pieces.map((ids) => (isBegun ? ids.slice(1) : ids));
+  return [...(isBegun ? [bos] : []), ...rest.flatMap((ids, i) => (i === 0 ? ids : [IMAGE_TOKEN_INDEX, ...ids]))];
+}
+
+export type Labelled = {
+  input_ids: number[];
+  labels: number[] /** The pieces did not add up: nothing is learned. */;
+  mismatch: boolean;
+};
+
+/** Messages in turn, the user's first, with their answers; -100 in the labels is not learned. */
+export function labelled(c: Conversation, given: readonly string[], tokenizer: Tokenizer): Labelled {
+  const hasPicture = given.some((text) => text.includes(IMAGE));
+  const messages = given.map((text) => (text.includes(IMAGE) ? placed(c, text) : text));
+  const length = (text: string) => tokenize(text).length;
+  const tokenize = (text: string) => (hasPicture ? tokenizer_image_token(text, tokenizer) : tokenizer.encode(text));
+  if (c.style === 'plain') return plain(c, messages, tokenize);
+  if (c.style === 'single') return single(c, messages, tokenize);
+  if (c.style === 'mpt')
+    throw new UserError(`[llava] template: got ${c.version}, want v0, v1, llama_2 or plain to learn from`);
+  const text = promptOf(c, messages);
+  const input_ids = tokenize(text);
+  const labels = [...input_ids];
+  const before = c.style === 'two' ? `${c.sep}${c.roles[1]}: ` : '[/INST] '; // an answer
+  let at = 1;
+  labels.fill(IGNORED, 0, at);
+  for (const round of text.split(stopOf(c))) {
+    const [asked, ...rest] = round.split(before);
+    if (round === '' || rest.length !== 1) break;
+    labels.fill(IGNORED, at, at + length(asked! + before) - 2);
+    at += length(round);
+  }
+  labels.fill(IGNORED, at);
+  const mismatch = at !== input_ids.length;
+  return { input_ids, labels: mismatch ? labels.fill(IGNORED) : labels, mismatch };
+}
+
+type Tokenize = (text: string) => number[];
+
+/** The placeholder goes to the beginning of its message. */
+function placed({ version }: Conversation, text: string): string {
+  const whole = `${IMAGE}\n${text.replaceAll(IMAGE, '').trim()}`.trim();
+  return version.includes('mmtag') ? whole.replaceAll(IMAGE, `<Image>${IMAGE}</Image>`) : whole;
+}
+
+function plain({ sep }: Conversation, messages: readonly string[], tokenize: Tokenize): Labelled {
+  const [first, answer = ''] = messages;
+  if (messages.length !== 2 || !first!.includes(IMAGE)) {
+    throw new UserError('[llava] plain: want a message with a picture, and what is said of it');
+  }
+  const input_ids = tokenize(IMAGE + answer + sep);
+  const labels = [...input_ids].fill(IGNORED, 0, tokenize(IMAGE).length);
+  return { input_ids, labels, mismatch: false };
+}
+
+/** Each message is `### Role: text`; of the user's the mark is learned, as the original does. */
+function single(c: Conversation, messages: readonly string[], tokenize: Tokenize): Labelled {
+  const header = `${c.system}\n\n`;
+  const said = messages.map((text, i) => `### ${c.roles[i % 2]}: ${text}\n`);
+  const input_ids = tokenize(`${header}${said.join('')}### `);
+  const labels = [...input_ids];
+  let at = tokenize(header).length;
+  labels.fill(IGNORED, 0, at);
+  for (const [i, text] of said.entries()) {
+    const end = at + tokenize(text).length;
+    if (i % 2 === 0) labels.fill(IGNORED, at + 2, end);
+    at = end;
+  }
+  return { input_ids, labels, mismatch: false };
+}
