@@ -76,7 +76,7 @@ describe('refuses a config that it can not follow', () => {
   const cases: [Record<string, unknown>, string][] = [
     [
       { image_processor_type: 'VideoMAEImageProcessor' },
-      `image processor "VideoMAEImageProcessor" is not supported here: want CLIP's or SigLIP's`,
+      `image processor "VideoMAEImageProcessor" is not supported here: want CLIP's, SigLIP's or LLaVA's`,
     ],
     [{ size: { longest_edge: 8 } }, 'size: got {"longest_edge":8}, want {shortest_edge}, {height, width} or a number'],
     [{ size: { shortest_edge: 8, longest_edge: 9 } }, 'size: got {"shortest_edge":8,"longest_edge":9}'],
