@@ -19,6 +19,7 @@ export { AutoencoderKL } from './models/autoencoder-kl.ts';
 export { CLIPModel, CLIPTextModel, CLIPVisionModel } from './models/clip.ts';
 export { LlamaForCausalLM } from './models/llama.ts';
 export { LlavaMetaForCausalLM, type MultimodalInputs } from './models/llava-original.ts';
+export { OutputProjector } from './models/output-projector.ts';
 export { SiglipModel, SiglipTextModel, SiglipVisionModel } from './models/siglip.ts';
 export { UNet2DConditionModel } from './models/unet-2d-condition.ts';
 export * from './ops/index.ts';
@@ -60,6 +61,14 @@ export {
 } from './tasks/schedulers/index.ts';
 export type { Check } from './tasks/self-test.ts';
 export { type Answer, Session, type TextOptions } from './tasks/session.ts';
+export {
+  type DiffusionOptions,
+  type DiffusionResult,
+  type DiffusionStep,
+  StableDiffusionImg2ImgPipeline,
+  StableDiffusionInpaintPipeline,
+  StableDiffusionPipeline,
+} from './tasks/stable-diffusion/pipelines.ts';
 export type { GenerateTextOptions, TextGenerator } from './tasks/text-generation.ts';
 export { TextStreamer } from './tasks/text-stream.ts';
 export { VaeImageProcessor } from './tasks/vae-image-processor.ts';
@@ -67,4 +76,4 @@ export type { DType } from './tensor/dtype.ts';
 export { grad } from './tensor/grad.ts';
 export { Tensor } from './tensor/tensor.ts';
 export { AdamW, type AdamWOptions } from './train/adamw.ts';
-export { contrastive_loss, cross_entropy } from './train/loss.ts';
+export { contrastive_loss, cross_entropy, l2_loss, mse_loss, noise_loss } from './train/loss.ts';

@@ -1,5 +1,5 @@
 // What is minimised. N = rows, C = classes.
-import { arange } from '../ops/index.ts';
+import { arange, tensor } from '../ops/index.ts';
 import { checkTensors } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -40,4 +40,31 @@ export function contrastive_loss(logits: Tensor): Tensor {
   return cross_entropy(logits, target)
     .add(cross_entropy(logits.transpose(0, 1), target))
     .mul(0.5);
+}
+
+/** The mean of (input - target)^2. */
+export function mse_loss(input: Tensor, target: Tensor): Tensor {
+  checkTensors('mse_loss', { input, target });
+  return input.sub(target).square().mean();
+}
+
+/** The mean distance of vectors [..., D] from their targets: what GILL and NExT-GPT align with, and call mse. */
+export function l2_loss(input: Tensor, target: Tensor): Tensor {
+  checkTensors('l2_loss', { input, target });
+  return input.sub(target).square().sum(-1).sqrt().mean();
+}
+
+/**
+ * How far a prediction [B, ...] is from the noise (or whatever it is trained on). With `snr`, the ratios of signal to noise of
+ * each row's timestep, rows of little noise count less: by min(snr, gamma) / snr (Hang et al. 2023, arXiv:2303.09556).
+ */
+export function noise_loss(
+  prediction: Tensor,
+  target: Tensor,
+  { snr, gamma = 5 }: { snr?: readonly number[]; gamma?: number } = {},
+): Tensor {
+  checkTensors('noise_loss', { prediction, target });
+  if (!snr) return mse_loss(prediction, target);
+  const rows = prediction.sub(target).square().flatten(1).mean(1);
+  return rows.mul(tensor(snr.map((ratio) => Math.min(ratio, gamma) / ratio))).mean();
 }

@@ -11,6 +11,7 @@ import { llava } from './llava.ts';
 import { llavaOriginal } from './llava-original.ts';
 import { peft } from './peft.ts';
 import { processors } from './processors.ts';
+import { projector } from './projector.ts';
 import { allMissing, type Missing, missingOf, type Report } from './report.ts';
 import { schedulers } from './schedulers.ts';
 import { siglip } from './siglip.ts';
@@ -21,7 +22,7 @@ import { tokenizers } from './tokenizers.ts';
 const FAMILIES = new Map<string, Family>(
   Object.entries({
     ...{ ...clip, ...siglip, ...llama, ...llava, ...llavaOriginal, ...peft, ...processors, ...tokenizers },
-    ...{ ...diffusion, ...schedulers, ...stableDiffusion },
+    ...{ ...diffusion, ...projector, ...schedulers, ...stableDiffusion },
   }),
 );
 

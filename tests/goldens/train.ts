@@ -20,7 +20,7 @@ type Trained = { named_parameters(): ReadonlyMap<string, Tensor> };
  */
 export async function train(
   model: Trained,
-  loss: () => Tensor,
+  loss: () => Tensor | Promise<Tensor>,
   args: Record<string, unknown>,
   wanted: readonly string[],
 ): Promise<Outputs> {
@@ -32,13 +32,13 @@ export async function train(
     if (!param) throw new Error(`no parameter ${name} of the model`);
     return param;
   });
-  const gradients = grad(loss(), params);
+  const gradients = grad(await loss(), params);
   const before = params.map((param) => param.add(0));
   await run([...gradients, ...before]);
   const losses: number[] = [];
   using optimizer = new AdamW(params, options as AdamWOptions);
-  for (let i = 0; i < (steps as number); i++) losses.push(await optimizer.step(loss()));
-  losses.push(await loss().item());
+  for (let i = 0; i < (steps as number); i++) losses.push(await optimizer.step(await loss()));
+  losses.push(await (await loss()).item());
   const outputs: Outputs = { losses: { shape: [losses.length], data: Float32Array.from(losses) } };
   for (const [i, name] of names.entries()) {
     const after = params[i]!.add(0);
