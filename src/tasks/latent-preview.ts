@@ -50,7 +50,8 @@ export async function fitFactors(channels: number, decode: (latents: Tensor) => 
   const middle = made
     .slice(2, Math.floor(H / 4), Math.ceil((3 * H) / 4))
     .slice(3, Math.floor(W / 4), Math.ceil((3 * W) / 4));
-  const colours = (await middle.mean([2, 3]).tolist()) as number[][];
+  using means = middle.mean([2, 3]);
+  const colours = (await means.tolist()) as number[][];
   return leastSquares(
     points.map((p) => [...p, 1]),
     colours,

@@ -1,13 +1,13 @@
 // `pipeline(task, model, options)`, the way into every task, as in transformers and transformers.js.
 import { runtime } from '../gpu/host.ts';
 import { UserError } from '../io/error.ts';
-import type { FromPretrained } from '../io/pretrained.ts';
 import { checkOptions, describe } from '../tensor/check.ts';
 import type { ModelSource } from './auto.ts';
 import { imageFeatureExtraction } from './image-feature-extraction.ts';
 import { imageTextToText } from './image-text-to-text.ts';
 import type { InWorker, ModelInWorker } from './remote.ts';
 import { shipped } from './shipped.ts';
+import { StableDiffusionPipeline } from './stable-diffusion/pipelines.ts';
 import { textGeneration } from './text-generation.ts';
 import { type ZeroShotImageClassifier, zeroShotImageClassification } from './zero-shot-image-classification.ts';
 
@@ -16,6 +16,7 @@ const TASKS = {
   'image-feature-extraction': { open: imageFeatureExtraction, model: 'tessera-clip' },
   'image-text-to-text': { open: imageTextToText, model: 'tessera-llava' },
   'text-generation': { open: textGeneration, model: undefined },
+  'text-to-image': { open: StableDiffusionPipeline.from_pretrained, model: 'tessera-diffusion' },
   'zero-shot-image-classification': { open: zeroShotImageClassification, model: 'tessera-clip' },
 };
 export type Task = keyof typeof TASKS;
@@ -28,7 +29,8 @@ type Remote<T extends Task> = T extends 'zero-shot-image-classification'
   : ((...args: Parameters<Ready<T>>) => ReturnType<Ready<T>>) & { model: ModelInWorker } & Disposable & {
         dispose(): void;
       };
-type InPlace = FromPretrained & { worker?: false | undefined };
+type InPlace<T extends Task> = NonNullable<Parameters<(typeof TASKS)[T]['open']>[1]> & { worker?: false | undefined };
+type Open = (from: ModelSource, options: object) => Promise<unknown>;
 
 /**
  * A ready task: `const classify = await pipeline('zero-shot-image-classification', folder)`. Without a model it takes the
@@ -43,12 +45,12 @@ export async function pipeline<T extends Task>(
 export async function pipeline<T extends Task>(
   task: T,
   model?: ModelSource | null,
-  options?: InPlace,
+  options?: InPlace<T>,
 ): Promise<Ready<T>>;
 export async function pipeline<T extends Task>(
   task: T,
   model?: ModelSource | null,
-  options: InWorker | InPlace = {},
+  options: InWorker | InPlace<T> = {},
 ): Promise<Ready<T> | Remote<T>> {
   if (!Object.hasOwn(TASKS, task)) {
     throw new UserError(`[pipeline] unknown task: got ${describe(task)}, want one of ${Object.keys(TASKS).join(', ')}`);
@@ -61,5 +63,5 @@ export async function pipeline<T extends Task>(
   }
   const { open, model: standard } = TASKS[task];
   if (!model && !standard) throw new UserError(`[pipeline] ${task}: got no model, want a folder or an id of the hub`);
-  return open(model ?? (await shipped(standard!)), options as FromPretrained) as Promise<Ready<T>>;
+  return (open as Open)(model ?? (await shipped(standard!)), options) as Promise<Ready<T>>;
 }

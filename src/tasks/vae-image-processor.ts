@@ -73,7 +73,8 @@ export class VaeImageProcessor {
     if (image.rank !== 4 || (channels !== 1 && channels !== 3)) {
       throw new RangeError(`[postprocess] image: got ${show(image.shape)}, want [pictures, 1 or 3, H, W]`);
     }
-    const values = await image.mul(0.5).add(0.5).maximum(0).minimum(1).mul(255).data();
+    using bytes = image.mul(0.5).add(0.5).maximum(0).minimum(1).mul(255);
+    const values = await bytes.data();
     const area = height * width;
     return Array.from({ length: count }, (_, b) => {
       const data = new Uint8ClampedArray(area * channels); // it rounds halves to the even number, as numpy does

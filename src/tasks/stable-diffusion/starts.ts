@@ -4,6 +4,7 @@ import { UserError } from '../../io/error.ts';
 import { concat } from '../../ops/index.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
+import { mask_latents } from '../vae-image-processor.ts';
 import type { Denoising } from './denoise.ts';
 import { encodePicture } from './latents.ts';
 import type { Parts } from './parts.ts';
@@ -80,11 +81,7 @@ export async function fromMask(setting: Setting, picture: Tensor, mask: Tensor, 
   const { mean, sample } = encodePicture(parts, picture);
   const image_latents = repeat(sample(generator.randn(mean.shape)), B).contiguous();
   const noise = generator.randn(image_latents.shape);
-  const small = repeat(
-    mask.slice(2, 0, Number.POSITIVE_INFINITY, factor).slice(3, 0, Number.POSITIVE_INFINITY, factor),
-    B,
-  );
-  const m = small.contiguous();
+  const m = repeat(mask_latents(mask, factor), B).contiguous();
   const timestep = scheduler.timesteps[begin];
   scheduler.set_begin_index(Math.min(begin, scheduler.timesteps.length - 1));
   const latents =

@@ -1,0 +1,173 @@
+// The pipelines of Stable Diffusion as a user has them, on the tiny model of a golden case.
+import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import {
+  type Device,
+  defaultDevice,
+  LCMScheduler,
+  Picture,
+  StableDiffusionImg2ImgPipeline,
+  StableDiffusionInpaintPipeline,
+  StableDiffusionPipeline,
+  trim,
+  zeros,
+} from '../../src/index.ts';
+import { settingsOf } from '../../src/tasks/picture.ts';
+
+const CASE = fileURLToPath(new URL('../goldens/cases/stable-diffusion', import.meta.url));
+const SIZE = { height: 16, width: 24, num_inference_steps: 2 };
+const QUIET = { ...SIZE, seed: 7 };
+
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 }); // a first step compiles some hundred kernels
+
+let pipe: Awaited<ReturnType<typeof StableDiffusionPipeline.from_pretrained>>;
+let device: Device;
+const folders: string[] = [];
+beforeAll(async () => {
+  device = await defaultDevice();
+  pipe = await StableDiffusionPipeline.from_pretrained(CASE);
+});
+afterAll(() => {
+  pipe.dispose();
+  for (const folder of folders) rmSync(folder, { recursive: true });
+});
+
+/** A copy of the case with one JSON file changed. */
+function altered(file: string, change: object): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'tessera-test-'));
+  folders.push(folder);
+  cpSync(CASE, folder, { recursive: true });
+  const at = path.join(folder, file);
+  writeFileSync(at, JSON.stringify({ ...JSON.parse(readFileSync(at, 'utf8')), ...change }));
+  return folder;
+}
+
+describe('a picture', () => {
+  test('is the same for a seed, by itself and among others, and says what made it', async () => {
+    const one = await pipe('a red cat', QUIET);
+    expect(one.images).toHaveLength(1);
+    expect(one.images[0]).toBeInstanceOf(Picture);
+    expect(one.images[0]).toMatchObject({ width: 24, height: 16, channels: 3 });
+    const png = await one.images[0]!.toPng();
+    expect(await settingsOf(png)).toMatchObject({ prompt: 'a red cat', seed: 7, num_inference_steps: 2 });
+    const [again, other] = await Promise.all([pipe('a red cat', QUIET), pipe('a red cat', { ...QUIET, seed: 8 })]);
+    expect(again.images[0]!.data).toEqual(one.images[0]!.data);
+    expect(other.images[0]!.data).not.toEqual(one.images[0]!.data);
+  });
+
+  test('comes step by step, with what it will be like', async () => {
+    const seen: unknown[] = [];
+    for await (const { step, steps, preview, images } of pipe.stream('a cat', QUIET)) {
+      seen.push([step, steps, preview && `${preview.width} x ${preview.height}`, images?.length]);
+    }
+    const first = [1, 3, '12 x 8', undefined]; // PNDM makes one step twice
+    expect(seen[0]).toEqual(first);
+    expect(seen.at(-1)).toEqual([3, 3, undefined, 1]);
+  });
+
+  test('costs half where nothing is compared, and leaves nothing behind', async () => {
+    const held = async (options: object) => {
+      await pipe('a cat', { ...QUIET, ...options });
+      await trim(device);
+      return device.pool.stats.live;
+    };
+    const before = await held({});
+    expect(await held({ guidance_scale: 1 })).toBe(before);
+    expect(await held({ guidance_rescale: 0.7, num_images_per_prompt: 2 })).toBe(before);
+    pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config);
+    try {
+      expect(await held({})).toBe(before);
+    } finally {
+      pipe.scheduler = pipe.components.scheduler;
+    }
+  });
+
+  test('stops when asked to, at once and in the middle', async () => {
+    await expect(pipe('a cat', { ...QUIET, signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+    const controller = new AbortController();
+    const callback_on_step_end = () => controller.abort(new Error('enough'));
+    await expect(pipe('a cat', { ...QUIET, signal: controller.signal, callback_on_step_end })).rejects.toThrow(
+      'enough',
+    );
+    expect((await pipe('a cat', QUIET)).images).toHaveLength(1);
+  });
+});
+
+describe('a picture of a picture', () => {
+  const image = new Picture({ width: 24, height: 16, channels: 3, data: new Uint8Array(24 * 16 * 3).map((_, i) => i) });
+
+  test('keeps what strength leaves of it', async () => {
+    const edit = StableDiffusionImg2ImgPipeline.from_pipe(pipe);
+    const most = await edit('a cat', { image, strength: 0.5, num_inference_steps: 4, seed: 1 });
+    const none = await edit('a cat', { image, strength: 0, num_inference_steps: 4, seed: 1 });
+    expect(most.images[0]!.data).not.toEqual(none.images[0]!.data);
+    await expect(edit('a cat', { image, strength: 1.5 })).rejects.toThrow('[strength] got 1.5, want a number from 0');
+  });
+
+  test('is made anew inside a mask of its size', async () => {
+    const inpaint = StableDiffusionInpaintPipeline.from_pipe(pipe);
+    const mask_image = new Picture({ width: 24, height: 16, channels: 1, data: new Uint8Array(24 * 16).fill(255) });
+    const { images } = await inpaint('a cat', { image, mask_image, num_inference_steps: 2, seed: 1 });
+    expect(images[0]).toMatchObject({ width: 24, height: 16 });
+    const small = new Picture({ width: 8, height: 8, channels: 1, data: new Uint8Array(64) });
+    await expect(inpaint('a cat', { image, mask_image: small })).rejects.toThrow(
+      "[mask_image] got 8 x 8, want the picture's 24 x 16",
+    );
+  });
+
+  test('has latents that lead back to it', async () => {
+    const { latents, image_latents } = await pipe.invert('', { image, num_inference_steps: 2 });
+    expect(latents.shape).toEqual([1, 4, 8, 12]);
+    for (const t of [latents, image_latents]) t.dispose();
+  });
+});
+
+describe('what is wrong is told', () => {
+  test.each([
+    [{ height: 500 }, '[height] got 500, want a multiple of 8: 504 is the nearest'],
+    [{ width: 3 }, '[width] got 3, want a multiple of 8: 8 is the nearest'],
+    [{ guidance_scale: -1 }, '[guidance_scale] got -1, want a number from 0'],
+    [{ num_inference_steps: 0 }, 'num_inference_steps: got 0, want a whole number from 1 to 1000'],
+    [{ num_images_per_prompt: 0.5 }, '[num_images_per_prompt] got 0.5, want a whole number from 1'],
+    [{ negative_prompt: ['a', 'b'] }, '[negative_prompt] got 2 for 1 prompts, want one, or one for each'],
+    [{ clip_skip: 9 }, '[prompt] clip_skip: got 9, want 0 to 2'],
+  ])('%j', async (options, message) => {
+    await expect(pipe('a cat', { ...QUIET, ...options } as never)).rejects.toMatchObject({
+      name: 'UserError',
+      message: expect.stringContaining(message),
+    });
+  });
+
+  test('what a prompt lost', async () => {
+    const told: string[] = [];
+    await pipe(`${'cat '.repeat(75)}dog`, { ...QUIET, on_warning: (text) => told.push(text) });
+    expect(told.join()).toMatch(/^\[prompt\] got \d+ tokens, 75 fit; cut off: ".*dog"$/);
+  });
+
+  test('the block that gives no finite numbers, and what helps', async () => {
+    using latents = zeros([1, 4, 8, 12]).add(Number.NaN);
+    await expect(pipe('a cat', { ...QUIET, latents })).rejects.toThrow(
+      '[unet] step 1: values that are no finite numbers, first in conv_in; its weights are f32',
+    );
+  });
+
+  test('a scheduler, a part and a file that are not known', async () => {
+    const load = (folder: string) => StableDiffusionPipeline.from_pretrained(folder);
+    await expect(load(altered('scheduler/scheduler_config.json', { _class_name: 'HeunScheduler' }))).rejects.toThrow(
+      '_class_name "HeunScheduler": want one of DDIMScheduler',
+    );
+    await expect(load(altered('model_index.json', { unet: ['diffusers', 'FluxModel'] }))).rejects.toThrow(
+      'model_index.json, unet: got "FluxModel", want UNet2DConditionModel',
+    );
+    await expect(load(altered('unet/config.json', { class_embed_type: 'other' }))).rejects.toThrow('class_embed_type');
+    const alone = mkdtempSync(path.join(tmpdir(), 'tessera-test-'));
+    folders.push(alone);
+    const file = path.join(alone, 'dream.safetensors');
+    copyFileSync(path.join(CASE, 'unet/diffusion_pytorch_model.safetensors'), file);
+    await expect(load(file)).rejects.toThrow('[dream.safetensors] weights alone: want { config:');
+    await expect(StableDiffusionPipeline.from_single_file(file, { config: CASE })).rejects.toThrow('no unet in it');
+  });
+});
