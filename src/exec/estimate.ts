@@ -9,10 +9,20 @@ export type Estimate = {
   /** Kernels to run, and their floating point operations. */
   dispatches: number;
   flops: number;
-  /** Bytes that the pool gives to tensors that only live during the run, and to its results. */
-  intermediate_bytes: number;
+  /** Bytes that the pool gives to tensors that only live during the run, by slot, and to its results. */
+  slots: number[];
   output_bytes: number;
 };
+
+/** Bytes of the intermediates of several runs, which share slots. */
+export const shared = (runs: readonly Estimate[]): number =>
+  runs
+    .flatMap(({ slots }) => [...slots.entries()])
+    .reduce<number[]>((most, [i, bytes]) => {
+      most[i] = Math.max(most[i] ?? 0, bytes);
+      return most;
+    }, [])
+    .reduce((a, b) => a + b, 0);
 
 const GPU: Capabilities = { software: false, subgroupSize: 0 };
 
@@ -24,7 +34,7 @@ export function estimate(outputs: readonly Tensor[], capabilities = GPU): Estima
   return {
     dispatches: all.length,
     flops: sum([...new Set(all.map(({ group }) => group))].map(flopsOf)),
-    intermediate_bytes: sum(slots.map(sizeClass)),
+    slots: slots.map(sizeClass),
     output_bytes: sum(graph.outputs.map((t) => sizeClass(t.nbytes))),
   };
 }

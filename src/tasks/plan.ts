@@ -1,79 +1,96 @@
-// What a model takes of a device, from its config.json alone.
-import { estimate } from '../exec/estimate.ts';
+// What a model, or a pipeline of several, takes of a device, from its configs alone.
+import { estimate, shared } from '../exec/estimate.ts';
 import { sizeClass } from '../gpu/pool.ts';
-import { explain, UserError } from '../io/error.ts';
-import { parseObject } from '../io/json.ts';
-import { locate, type SourceOptions } from '../io/locate.ts';
-import type { Config } from '../io/pretrained.ts';
+import { explain } from '../io/error.ts';
+import { locate, type ModelSource, type SourceOptions } from '../io/locate.ts';
 import { WEIGHT_TYPES, type WeightType } from '../io/weight-type.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { type ModelSource, modelOf } from './auto.ts';
+import { type Part, type PlanSizes, partsOf, type Shapes } from './plan-parts.ts';
 
 type Bytes = Record<WeightType, number>;
 const each = <T>(make: (dtype: WeightType) => T) =>
   Object.fromEntries(WEIGHT_TYPES.map((dtype) => [dtype, make(dtype)])) as Record<WeightType, T>;
+const total = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
 type Module = { name: string; parameters: number; bytes: Bytes };
+type Work = { bytes: number; dispatches: number; flops: number };
 
 export type MemoryPlan = {
+  /** Its `model_type`, or the class of the pipeline. */
   model_type: string;
-  /** Shapes of what the model is called with. */
-  inputs: Record<string, readonly number[]>;
   weights: { parameters: number; bytes: Bytes; modules: Module[] };
-  /** Of one forward pass: inputs, intermediates and results; they are f32 whatever the weights are. */
-  activations: { bytes: number; dispatches: number; flops: number };
+  /**
+   * What each model (`name`, empty if there is one) is called with, and what that takes: inputs, intermediates and results,
+   * which are f32 whatever the weights are.
+   */
+  passes: ({ name: string; inputs: Shapes } & Work)[];
+  /** Of all passes one after the other: their intermediates share memory. */
+  activations: Work;
   /** Weights and activations. */
   total_bytes: Bytes;
 };
 
-export type PlanOptions = SourceOptions & {
-  batch_size?: number | undefined;
-  /** How many parts of a name make a module. */
-  depth?: number;
-};
+export type PlanOptions = SourceOptions &
+  PlanSizes & {
+    /** How many parts of a name make a module. */
+    depth?: number;
+  };
 
-/** The plan of a model; no device is asked for and no weights are read. Throws a UserError without a config of a known model. */
+/**
+ * The plan of a model, or of a folder of diffusers; no device is asked for and no weights are read. Throws a UserError
+ * without configs of known models.
+ */
 export async function plan(from: ModelSource, options: PlanOptions = {}): Promise<MemoryPlan> {
-  const { batch_size = 1, depth = 1 } = options;
   const { folder } = await locate(from, options);
-  const text = await folder.text('config.json');
-  if (text === undefined) throw new UserError(`[${folder.name}] no config.json: want the folder of a model`);
-  const config = parseObject(text, 'config.json') as Config;
-  const { model_type, from_config } = modelOf(config, folder.name);
-  const model = from_config(config);
-  const weights = model.named_parameters();
-  const kept = each((dtype) => from_config(config, { dtype }).named_parameters());
-  const bytes = (names: readonly string[]): Bytes =>
-    each((dtype) => names.reduce((n, name) => n + sizeClass(kept[dtype].get(name)!.nbytes), 0));
-  const parameters = (names: readonly string[]) => names.reduce((n, name) => n + weights.get(name)!.size, 0);
-  const names = [...weights.keys()];
-  const modules = new Map<string, string[]>();
-  for (const name of names) {
-    const module = name.split('.').slice(0, depth).join('.');
-    modules.set(module, [...(modules.get(module) ?? []), name]);
+  const { kind, parts } = await partsOf(folder, options);
+  const planned = await Promise.all(parts.map((part) => planPart(part, folder.name)));
+  const weights = planned.flatMap((part) => part.weights);
+  const passes = planned.map((part) => part.pass);
+  const modules = new Map<string, typeof weights>();
+  for (const weight of weights) {
+    const module = weight.name
+      .split('.')
+      .slice(0, options.depth ?? 1)
+      .join('.');
+    modules.set(module, [...(modules.get(module) ?? []), weight]);
   }
-  const describe = ([name, list]: [string, string[]]) => ({ name, parameters: parameters(list), bytes: bytes(list) });
-
-  const inputs: MemoryPlan['inputs'] = Object.fromEntries(
-    Object.entries<readonly number[]>(model.dummy_inputs).map(([name, [, ...rest]]) => [name, [batch_size, ...rest]]),
-  );
-  const given = Object.entries(inputs).map(([name, shape]) => {
-    return [name, new Tensor({ shape, dtype: name.endsWith('ids') ? 'i32' : 'f32' })] as const;
+  const sum = (list: typeof weights) => ({
+    parameters: total(list.map(({ parameters }) => parameters)),
+    bytes: each((dtype) => total(list.map(({ bytes }) => bytes[dtype]))),
   });
-  const results: unknown[] = await explain(folder.name, 'config.json describes no model', () =>
-    Object.values(model.forward(Object.fromEntries(given) as never)),
-  );
-  const run = estimate(results.filter((t) => t instanceof Tensor));
+  const all = sum(weights);
   const activations = {
-    bytes: given.reduce((n, [, t]) => n + sizeClass(t.nbytes), run.intermediate_bytes + run.output_bytes),
-    dispatches: run.dispatches,
-    flops: run.flops,
+    bytes: shared(passes.map(({ run }) => run)) + total(passes.map(({ outside }) => outside)),
+    dispatches: total(passes.map(({ run }) => run.dispatches)),
+    flops: total(passes.map(({ run }) => run.flops)),
   };
-  const all = bytes(names);
   return {
-    model_type,
-    inputs,
-    weights: { parameters: parameters(names), bytes: all, modules: [...modules].map(describe) },
+    model_type: kind,
+    weights: { ...all, modules: [...modules].map(([name, list]) => ({ name, ...sum(list) })) },
+    passes: passes.map(({ name, inputs, run, outside }) => ({
+      ...{ name, inputs, bytes: shared([run]) + outside },
+      ...{ dispatches: run.dispatches, flops: run.flops },
+    })),
     activations,
-    total_bytes: each((dtype) => all[dtype] + activations.bytes),
+    total_bytes: each((dtype) => all.bytes[dtype] + activations.bytes),
   };
+}
+
+/** The weights of a part, and its pass; `outside`: bytes of inputs and results. */
+async function planPart({ name, config, of, pass }: Part, where: string) {
+  const path = (below: string) => (name === '' ? below : `${name}.${below}`);
+  const model = of.from_config(config);
+  const kept = each((dtype) => of.from_config(config, { dtype }).named_parameters());
+  const weights = [...model.named_parameters()].map(([weight, { size: parameters }]) => ({
+    ...{ name: path(weight), parameters },
+    bytes: each((dtype) => sizeClass(kept[dtype].get(weight)!.nbytes)),
+  }));
+  return explain(where, `${path('config.json')} describes no model`, () => {
+    const { inputs, results } = pass(model);
+    const given = Object.entries(inputs).map(([input, shape]) => {
+      return [input, new Tensor({ shape, dtype: input.endsWith('ids') ? 'i32' : 'f32' })] as const;
+    });
+    const run = estimate(results(Object.fromEntries(given)).filter((t) => t instanceof Tensor));
+    const outside = total(given.map(([, t]) => sizeClass(t.nbytes))) + run.output_bytes;
+    return { weights, pass: { name, inputs, run, outside } };
+  });
 }

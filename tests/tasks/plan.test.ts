@@ -1,6 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CLIPModel, type Device, run, setDevice, Tensor, tensor, trim } from '../../src/index.ts';
+import { CLIPModel, CLIPTextModel, type Device, run, setDevice, Tensor, tensor, trim } from '../../src/index.ts';
+import { diskFolder, type Folder, memoryFolder } from '../../src/io/source.ts';
+import { AutoencoderKL } from '../../src/models/autoencoder-kl.ts';
+import { UNet2DConditionModel } from '../../src/models/unet-2d-condition.ts';
 import { plan } from '../../src/tasks/plan.ts';
+import { golden } from './support.ts';
 
 const CLIP = 'tests/goldens/cases/clip';
 
@@ -11,7 +15,8 @@ describe('plan', () => {
   });
 
   it.each(['f32', 'f16', 'q8', 'q4'] as const)('is what loading and running take, in %s', async (dtype) => {
-    const { inputs, weights, activations, total_bytes } = await plan(CLIP, { batch_size: 3 });
+    const { passes, weights, activations, total_bytes } = await plan(CLIP, { batch_size: 3 });
+    const { inputs } = passes[0]!;
     const model = await CLIPModel.from_pretrained(CLIP, { dtype });
     await trim(device);
     const { liveBytes: loaded } = device.pool.stats;
@@ -49,5 +54,101 @@ describe('plan', () => {
   it('says what it cannot plan', async () => {
     await expect(plan('tests/goldens')).rejects.toThrow('no config.json: want the folder of a model');
     await expect(plan('tests/goldens/cases/tokenizer-clip')).rejects.toThrow(/no config.json|model_type/);
+  });
+});
+
+const INDEX = {
+  ...{ _class_name: 'StableDiffusionPipeline', text_encoder: ['transformers', 'CLIPTextModel'] },
+  ...{ unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'] },
+};
+/** A pipeline of parsed configs. */
+const pipelineOf = (configs: Record<string, object>, index: object = INDEX) =>
+  memoryFolder(
+    [
+      ['model_index.json', JSON.stringify(index)] as const,
+      ...Object.entries(configs).map(([part, c]) => [`${part}/config.json`, JSON.stringify(c)] as const),
+    ],
+    'sd',
+  );
+/** As the hub has them, what is left out being the default. */
+const SD15 = {
+  unet: { cross_attention_dim: 768, sample_size: 64 },
+  vae: { block_out_channels: [128, 256, 512, 512], layers_per_block: 2 },
+  text_encoder: { model_type: 'clip_text_model', hidden_size: 768, intermediate_size: 3072, num_attention_heads: 12 },
+};
+
+describe('plan of a diffusers pipeline', () => {
+  it('knows Stable Diffusion 1.5 by its configs', async () => {
+    const { model_type, weights, passes, activations } = await plan(pipelineOf(SD15));
+    expect(model_type).toBe('StableDiffusionPipeline');
+    expect(weights.modules.map(({ name, parameters }) => [name, parameters])).toEqual([
+      ['text_encoder', 123_060_480],
+      ['unet', 859_520_964],
+      ['vae', 83_653_863],
+    ]); // as torch counts them
+    expect(passes.map(({ name, inputs }) => [name, inputs])).toEqual([
+      ['text_encoder', { input_ids: [2, 77] }],
+      ['unet', { sample: [2, 4, 64, 64], encoder_hidden_states: [2, 77, 768] }],
+      ['vae', { latents: [1, 4, 64, 64] }],
+    ]);
+    const [text, unet, vae] = passes.map(({ bytes }) => bytes) as [number, number, number];
+    expect(activations.bytes).toBeGreaterThanOrEqual(Math.max(text, unet, vae));
+    expect(activations.bytes).toBeLessThan(text + unet + vae);
+    const { passes: wide } = await plan(pipelineOf(SD15), { width: 768, height: 512, batch_size: 2 });
+    expect(wide[1]!.inputs.sample).toEqual([4, 4, 64, 96]);
+    expect(wide[2]!.inputs.latents).toEqual([1, 4, 64, 96]);
+  });
+
+  it('is what the buffers come to, at two sizes', { timeout: 240_000 }, async () => {
+    const device = await setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software' });
+    const cases = { unet: golden('unet-sd15'), vae: golden('vae'), text_encoder: golden('clip-text') };
+    const folders = Object.entries(cases).map(([part, path]) => [part, diskFolder(path)] as const);
+    const configs = folders.map(async ([part, f]) => [part, JSON.parse((await f.text('config.json'))!)] as const);
+    const pipeline = pipelineOf(Object.fromEntries(await Promise.all(configs)));
+    const text = await CLIPTextModel.from_pretrained(cases.text_encoder);
+    const unet = await UNet2DConditionModel.from_pretrained(cases.unet);
+    const vae = await AutoencoderKL.from_pretrained(cases.vae);
+    const zeros = (shape: readonly number[]) => tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)), shape);
+    for (const [height, width] of [
+      [16, 16],
+      [40, 24],
+    ] as const) {
+      const { total_bytes } = await plan(pipeline, { height, width });
+      await trim(device);
+      const sides = [height / vae.factor, width / vae.factor];
+      const ids = tensor(new Int32Array(2 * 77), [2, 77]);
+      const context = zeros([2, 77, unet.config.cross_attention_dim]);
+      const given = { sample: zeros([2, 4, ...sides]), timestep: 1, encoder_hidden_states: context };
+      const latents = zeros([1, 4, ...sides]);
+      const made = [
+        text.forward({ input_ids: ids }).last_hidden_state,
+        unet.forward(given).sample,
+        vae.decode(latents),
+      ];
+      for (const t of made) await run([t]);
+      expect(device.pool.stats.liveBytes / total_bytes.f32).toBeGreaterThan(0.9);
+      expect(device.pool.stats.liveBytes / total_bytes.f32).toBeLessThan(1.1);
+      for (const t of [...made, ids, context, given.sample, latents]) t.dispose();
+    }
+    for (const model of [text, unet, vae]) model.dispose();
+  });
+
+  it.each<[string, () => Folder, object, string]>([
+    [
+      'a size',
+      () => pipelineOf(SD15),
+      { height: 500 },
+      '[plan] size: got 500, want a multiple of 8: 504 is the nearest',
+    ],
+    [
+      'another class',
+      () => pipelineOf(SD15, { ...INDEX, unet: ['diffusers', 'UNet'] }),
+      {},
+      'unet: got "UNet", want UNet2DConditionModel',
+    ],
+    ['no config', () => pipelineOf({ unet: {} }), {}, 'no config.json: want it in the folder text_encoder'],
+    ['a size of what has none', () => diskFolder(CLIP), { width: 8 }, 'height and width are for diffusers pipelines'],
+  ])('refuses %s', async (_, folder, options, message) => {
+    await expect(plan(folder(), options)).rejects.toThrow(message);
   });
 });
