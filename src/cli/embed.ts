@@ -11,7 +11,7 @@ import { shipped } from '../tasks/shipped.ts';
 import { seconds } from './classifier.ts';
 import { checkOutput, readLines } from './files.ts';
 import { type Loaded, withLoaded } from './loaded.ts';
-import { count, type DeviceOptions, type HubOptions, withDevice, withHub } from './options.ts';
+import { count, type DeviceOptions, type HubOptions, many, withDevice, withHub } from './options.ts';
 import { complain, print, printJson } from './output.ts';
 import { countingBar } from './progress.ts';
 import { paint, terminalOf } from './terminal.ts';
@@ -19,7 +19,7 @@ import { visible } from './text.ts';
 
 type Options = DeviceOptions &
   HubOptions & {
-    text: string[];
+    text?: string[];
     file?: string;
     textFile?: string;
     model?: string;
@@ -34,12 +34,7 @@ export function addEmbed(program: Command): void {
     .description('Pictures or texts as rows of numbers, near to each other where they mean the same (CLIP, SigLIP)')
     .argument('[pictures...]', 'PNG, JPEG or WebP files, or their addresses')
     .option('--file <list>', 'a text file that names pictures, one on each line')
-    .option(
-      '--text <text>',
-      'a text in place of pictures; may be given many times',
-      (text, all) => [...all, text],
-      [] as string[],
-    )
+    .option('--text <text>', 'a text in place of pictures; may be given many times', many)
     .option('--text-file <list>', 'a file of texts, one on each line')
     .option(
       '--model <model>',
@@ -105,7 +100,7 @@ async function embed(pictures: string[], options: Options): Promise<void> {
 /** What was given to embed. */
 async function inputsOf(
   pictures: string[],
-  { text, file, textFile }: Options,
+  { text = [], file, textFile }: Options,
 ): Promise<{ kind: Kind; inputs: string[] }> {
   const hasPictures = pictures.length > 0 || file !== undefined;
   const hasTexts = text.length > 0 || textFile !== undefined;

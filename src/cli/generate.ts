@@ -6,7 +6,7 @@ import { CAUSAL_LM } from '../tasks/auto.ts';
 import type { TextOptions } from '../tasks/session.ts';
 import { type TextGenerator, textGeneration } from '../tasks/text-generation.ts';
 import { type Loaded, withLoaded } from './loaded.ts';
-import { amount, count, type DeviceOptions, type HubOptions, withDevice, withHub } from './options.ts';
+import { amount, count, type DeviceOptions, type HubOptions, many, withDevice, withHub } from './options.ts';
 import { print, printJson, write } from './output.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { visibleLines } from './text.ts';
@@ -22,7 +22,7 @@ export type TextArguments = DeviceOptions &
     topP?: number;
     minP?: number;
     repetitionPenalty?: number;
-    stop: string[];
+    stop?: string[];
     truncate?: boolean;
     ignoreEos?: boolean;
   };
@@ -43,12 +43,7 @@ export function withText(command: Command): Command {
         .option('--min-p <p>', 'draw from tokens with this share of the probability of the likeliest', amount)
         .option('--repetition-penalty <r>', 'above 1: tokens that were there become less likely', amount)
         .option('--seed <n>', 'the same tokens again', amount)
-        .option(
-          '--stop <text>',
-          'end before this text; may be given many times',
-          (text, all) => [...all, text],
-          [] as string[],
-        )
+        .option('--stop <text>', 'end before this text; may be given many times', many)
         .option('--ignore-eos', 'go on where the model would end')
         .option('--truncate', "drop the beginning of a prompt that is longer than the model's context"),
     ),

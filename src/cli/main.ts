@@ -37,6 +37,7 @@ Examples:
   tessera start                                    see the model that ships with the package at work
   tessera classify photo.jpg --labels "a cat,a dog"
   tessera search photos "a dog on a beach"
+  tessera chat --model HuggingFaceTB/SmolLM2-135M-Instruct
   tessera inspect model.safetensors
 
 Exit codes: 0 done, 1 something failed, 2 what was given is wrong.`,

@@ -59,6 +59,9 @@ export const provenance = ({ adapter }: Device, { dtype }: DeviceOptions) => ({
 
 declare const TESSERA_VERSION: string;
 
+/** An option that may be given many times. */
+export const many = (text: string, before: readonly string[] = []): string[] => [...before, text];
+
 /** An option's value that counts something. */
 export function count(text: string): number {
   const value = Number(text);

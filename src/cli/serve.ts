@@ -14,7 +14,7 @@ import { shipped } from '../tasks/shipped.ts';
 import { textGeneration } from '../tasks/text-generation.ts';
 import { seconds } from './classifier.ts';
 import { type Loaded, withLoaded } from './loaded.ts';
-import { amount, count, type DeviceOptions, type HubOptions, withDevice, withHub } from './options.ts';
+import { count, type DeviceOptions, type HubOptions, many, withDevice, withHub } from './options.ts';
 import { complain, print, printJson } from './output.ts';
 import { visible } from './text.ts';
 
@@ -24,7 +24,7 @@ type Options = DeviceOptions &
     embeddings?: string | true;
     port: number;
     apiKey?: string;
-    allowOrigin: string[];
+    allowOrigin?: string[];
     allowUrls?: boolean;
     allowFiles?: string;
     maxNewTokens?: number;
@@ -39,13 +39,12 @@ export function addServe(program: Command): void {
     .description("Answers programs that speak OpenAI's API, over HTTP on this machine (127.0.0.1)")
     .option('--model <model>', 'what answers: a LLaMA or LLaVA folder, or its id on the Hugging Face hub')
     .option('--embeddings [model]', 'a CLIP or SigLIP whose text tower embeds texts (the tessera-clip that ships)')
-    .option('--port <n>', '0 takes a free one', portOf, 8000)
+    .option('--port <n>', '0 takes a free one', upTo(65535), 8000)
     .addOption(new Option('--api-key <key>', 'what clients have to send').env('TESSERA_API_KEY'))
     .option(
       '--allow-origin <origin>',
       'pages of this origin may ask, such as http://localhost:3000; may be given many times',
-      (text, all) => [...all, text],
-      [] as string[],
+      origin,
     )
     .option('--allow-urls', 'fetch pictures from the http addresses that requests name')
     .option('--allow-files <folder>', 'read pictures of this folder by file: addresses')
@@ -56,7 +55,7 @@ export function addServe(program: Command): void {
     )
     .option('--max-body <MB>', 'megabytes of a request at most', count, 32)
     .option('--parallel <n>', 'requests that are computed at once, each with a cache of its own', count, 2)
-    .option('--queue <n>', 'requests that wait behind them; more are told to try later (429)', amount, 16);
+    .option('--queue <n>', 'requests that wait behind them; more are told to try later (429)', upTo(100_000), 16);
   withDevice(withHub(command))
     .addHelpText(
       'after',
@@ -103,7 +102,7 @@ async function serveCommand(options: Options): Promise<void> {
       chat: chat && { id: await idOf(model!), task: chat },
       embeddings: embed && { id: await idOf(clip!), task: embed },
     };
-    const { port, apiKey, allowOrigin: origins, allowUrls = false, maxNewTokens, parallel, queue } = options;
+    const { port, apiKey, allowOrigin: origins = [], allowUrls = false, maxNewTokens, parallel, queue } = options;
     const server = await serve(models, {
       ...{ port, apiKey, origins, parallel, queue, allowUrls, allowFiles, maxBody: options.maxBody * 2 ** 20 },
       ...(maxNewTokens !== undefined && { maxNewTokens }),
@@ -112,7 +111,7 @@ async function serveCommand(options: Options): Promise<void> {
     const names = Object.values(models).flatMap((one) => one?.id ?? []);
     if (json) printJson({ command: 'serve', ...about, url: `${server.url}/v1`, models: names });
     else print(`${names.map(visible).join(' and ')} on ${where}, at ${server.url}/v1 - Ctrl-C ends it`);
-    await untilStopped(server);
+    await untilStopped(server, json);
   };
   await withLoaded(first, options, open, work, model === undefined ? undefined : CHAT);
 }
@@ -128,9 +127,12 @@ async function chatOf(from: ModelSource, source: FromPretrained) {
 }
 
 /** Until it is told to stop: once for an end in order, twice for one now. */
-async function untilStopped(server: Server): Promise<void> {
+async function untilStopped(server: Server, json = false): Promise<void> {
   let times = 0;
-  const stop = () => void server.close(times++ > 0);
+  const stop = () => {
+    if (times === 0 && !json) complain('ends once the answers under way are there; again to end these too');
+    void server.close(times++ > 0);
+  };
   const signals = ['SIGINT', 'SIGTERM'] as const;
   for (const signal of signals) process.on(signal, stop);
   await server.closed;
@@ -140,9 +142,16 @@ async function untilStopped(server: Server): Promise<void> {
 /** An id of the hub, or the name of a folder. */
 const idOf = async (model: string) => ((await statPath(model)) ? path.basename(path.resolve(model)) : model);
 
-/** An option's value that is a port. */
-function portOf(text: string): number {
-  const value = Number(text);
-  if (text.trim() !== '' && Number.isInteger(value) && value >= 0 && value < 2 ** 16) return value;
-  throw new InvalidArgumentError('Want a whole number from 0 to 65535.');
+/** An option's value that is the origin of pages, as a browser says it. */
+function origin(text: string, before?: readonly string[]): string[] {
+  const found = URL.canParse(text) ? new URL(text).origin : 'null';
+  if (found !== 'null' && found === text.replace(/\/$/, '')) return many(found, before);
+  throw new InvalidArgumentError('Want http://NAME:PORT, or https.');
 }
+
+/** An option's value that is a whole number. */
+const upTo = (most: number) => (text: string) => {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isInteger(value) && value >= 0 && value <= most) return value;
+  throw new InvalidArgumentError(`Want a whole number from 0 to ${most}.`);
+};

@@ -7,6 +7,7 @@ import type { TextGenerator } from '../tasks/text-generation.ts';
 import { type Asked, chatRequest } from './chat-request.ts';
 import { wrong } from './fields.ts';
 import { pictureOpener } from './pictures.ts';
+import { Refusal } from './refusal.ts';
 import type { Exchange } from './server.ts';
 
 /** A task that answers messages: of texts alone, or with pictures. */
@@ -19,6 +20,17 @@ const usageOf = ({ prompt_ids, ids }: Answer) => ({
   completion_tokens: ids.length,
   total_tokens: prompt_ids.length + ids.length,
 });
+
+const LONGEST = 64; // letters of a token, hardly ever more
+
+/** Throws a Refusal where no context holds so much text: to make tokens of 30 MB would keep everybody waiting. */
+function checkLength({ messages }: Asked, context: number): void {
+  const parts = messages.flatMap(({ parts }) => parts);
+  const length = parts.reduce((sum, part) => sum + (part.type === 'text' ? part.text.length : 0), 0);
+  if (length <= context * LONGEST) return;
+  const message = `messages: got ${length} letters, which are more than fit in the model's context of ${context} tokens`;
+  throw new Refusal(400, message, { param: 'messages', code: 'context_length_exceeded' });
+}
 
 /** Parts of text are lines of one text. */
 const textsOf = ({ messages }: Asked) =>
@@ -52,6 +64,7 @@ async function* answer<I>(task: { session(): Session<I> }, messages: I, options:
 export async function chatCompletion({ body, signal, turns, reply, modelOf, rules }: Exchange): Promise<void> {
   const asked = chatRequest(body, rules.maxNewTokens);
   const { task } = modelOf('chat', asked.model);
+  checkLength(asked, task.model.sizes.max_position_embeddings);
   const options = { ...asked.options, signal };
   const pieces =
     'processor' in task

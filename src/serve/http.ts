@@ -17,7 +17,7 @@ export type CallerRules = {
 };
 
 const LOCAL = /^(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?$/i;
-const LINGER = 2000; // ms in which a client that still sends may read why nobody listens
+const LINGER = 5000; // ms in which a client that still sends may read why nobody listens
 
 /**
  * Throws a Refusal unless the caller may ask. A name that is not this machine's leads here when a page has had its own name
@@ -44,13 +44,13 @@ export function checkCaller({ headers, method }: IncomingMessage, { apiKey, orig
 }
 
 /** The JSON object that a request brings. Throws a Refusal where it is too large, too slow or of another type, a UserError where it is no JSON. */
-export async function readJson(request: IncomingMessage, rules: CallerRules): Promise<unknown> {
+export async function readJson(request: IncomingMessage, rules: CallerRules, signal: AbortSignal): Promise<unknown> {
   const { 'content-type': type, 'content-encoding': encoding = 'identity' } = request.headers;
   if (!/^application\/json\s*(?:;|$)/i.test(type ?? '') || encoding !== 'identity') {
     const got = `${type ?? 'none'}${encoding === 'identity' ? '' : `, ${encoding}`}`;
     throw new Refusal(415, `Content-Type: got ${got}, want application/json`);
   }
-  const bytes = await readBody(request, rules);
+  const bytes = await readBody(request, rules, signal);
   try {
     return parseObject(new TextDecoder('utf-8', { fatal: true }).decode(bytes), 'body');
   } catch (error) {
@@ -59,7 +59,11 @@ export async function readJson(request: IncomingMessage, rules: CallerRules): Pr
   }
 }
 
-function readBody(request: IncomingMessage, { maxBody, patience }: CallerRules): Promise<Uint8Array> {
+function readBody(
+  request: IncomingMessage,
+  { maxBody, patience }: CallerRules,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
   const tooLarge = new Refusal(413, `body: got more than ${maxBody} bytes, which is the limit here (--max-body)`, {
     code: 'request_too_large',
   });
@@ -83,7 +87,7 @@ function readBody(request: IncomingMessage, { maxBody, patience }: CallerRules):
       clearTimeout(timer);
       resolve(Buffer.concat(pieces));
     });
-    request.on('close', () => stop(new Refusal(400, 'body: it ends before its end')));
+    signal.addEventListener('abort', () => stop(signal.reason));
     request.on('error', stop);
   });
 }

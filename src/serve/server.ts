@@ -62,6 +62,7 @@ const RULES: Rules = {
 };
 const METHODS = 'GET, POST, OPTIONS';
 const HEADERS_PATIENCE = 10_000; // ms
+const GRACE = 1000; // ms
 
 export type Server = {
   /** http://127.0.0.1:PORT */
@@ -129,7 +130,7 @@ export async function serve(models: Models, options: ServeOptions = {}): Promise
       });
     }
     if (isList) return reply.json(await list(path));
-    const body = await readJson(request, rules);
+    const body = await readJson(request, rules, signal);
     return endpoint!({ body, signal, turns, reply, rules, modelOf });
   }
 
@@ -140,6 +141,7 @@ export async function serve(models: Models, options: ServeOptions = {}): Promise
     underWay.add(control);
     response.on('close', () => {
       if (!response.writableFinished) control.abort();
+      if (isClosing) server.closeIdleConnections();
       const { method = '' } = request;
       on_request?.({ method, path, status: response.statusCode, ms: performance.now() - start });
     });
@@ -171,7 +173,10 @@ export async function serve(models: Models, options: ServeOptions = {}): Promise
       if (!isClosing) server.close();
       isClosing = true;
       server.closeIdleConnections();
-      if (now) for (const control of underWay) control.abort(goodbye());
+      if (now) {
+        for (const control of underWay) control.abort(goodbye());
+        setTimeout(() => server.closeAllConnections(), GRACE).unref(); // of clients that do not read
+      }
       return closed;
     },
   };

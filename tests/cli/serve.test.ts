@@ -68,6 +68,8 @@ describe.each(['own', 'bun', 'deno'] as const)('in %s', (runtime) => {
 test.each([
   [[], '[serve] got nothing to serve, want --model, --embeddings, or both'],
   [['--embeddings', '--port', '70000'], 'Want a whole number from 0 to 65535'],
+  [['--embeddings', '--allow-origin', 'localhost:3000'], 'Want http://NAME:PORT'],
+  [['--embeddings', '--queue', '1.5'], 'Want a whole number from 0 to 100000'],
   [['--model', 'tests/goldens/cases/clip'], 'got model_type "clip", want one of llama, llava'],
   [['--embeddings', 'tests/goldens/cases/llama'], 'got model_type "llama", want one of clip, siglip'],
   [['--embeddings', '--allow-files', 'README.md'], '[README.md] no such folder: want one with pictures'],

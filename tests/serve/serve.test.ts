@@ -2,7 +2,7 @@
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Message, type TextGenerator, UserError } from '../../src/index.ts';
-import { live, openText, refusal, type Served, until } from './support.ts';
+import { live, openText, raw, refusal, type Served, until } from './support.ts';
 
 const isFull = process.env.MODE === 'full';
 const REQUESTS = isFull ? 1000 : 24;
@@ -158,6 +158,9 @@ describe('chat', () => {
       status: 400,
       message: expect.stringContaining("more than fit with an answer in the model's context"),
     });
+    const longer = [{ role: 'user', content: 'x'.repeat(2 ** 20) }];
+    const code = 'context_length_exceeded'; // before there are tokens of it
+    expect(await refusal(say({ messages: longer }))).toMatchObject({ status: 400, code, param: 'messages' });
     expect(await refusal(say({ model: 'gpt-5' }))).toMatchObject({ status: 404, code: 'model_not_found' });
   });
 });
@@ -240,11 +243,13 @@ describe('many requests', () => {
     const long = { ...ask, max_tokens: 100 };
     const leave = async () => {
       const events = await s.client.chat.completions.create({ ...long, stream: true }, { signal: control.signal });
-      for await (const _ of events) held.push(await live());
+      for await (const _ of events) {
+        held.push(await live());
+        control.abort();
+      }
     };
     const whole = () => s.client.chat.completions.create(long, { signal: control.signal });
     const going = [leave(), whole(), whole(), whole()]; // two are computed, two wait
-    setTimeout(() => control.abort(), 300);
     const ended = await Promise.allSettled(going);
     expect(ended.filter(({ status }) => status === 'rejected').length).toBeGreaterThan(1);
     expect(Math.max(...held)).toBeGreaterThan(before);
@@ -296,6 +301,16 @@ describe('the end', () => {
     }
     expect(text).toBe(await say());
     await closing;
+  });
+  it('does not wait for clients that do not read', async () => {
+    await using other = await openText();
+    const body = JSON.stringify(ask);
+    const host = new URL(other.server.url).host;
+    const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\n`;
+    const open = raw(other.server.url, `${head}content-length: ${body.length + 1}\r\n\r\n${body}`); // never its last byte
+    await say();
+    await other.server.close(true);
+    expect(await open).toMatch(/^HTTP\/1.1 503 /);
   });
   it('of a server that could not begin is told', async () => {
     const port = Number(new URL(s.server.url).port);
