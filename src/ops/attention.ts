@@ -4,8 +4,9 @@ import { checkTensors } from '../tensor/check.ts';
 import { type Backward, composite } from '../tensor/op.ts';
 import { broadcastShapes } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { byQueries } from './attention-pieces.ts';
 import { arange } from './elementwise-family.ts';
-import { tellAttention } from './watch.ts';
+import { isAttentionWanted, tellAttention } from './watch.ts';
 
 const MASKED = -3.4028234663852886e38; // the lowest f32: exp of anything minus it is 0, and it is never NaN
 
@@ -36,9 +37,12 @@ function probabilities(q: Tensor, k: Tensor, mask: Tensor | undefined, scale: nu
   return hide(added, mask, is_causal, MASKED).softmax(-1);
 }
 
-/** The gradients of all inputs: p is made again, so that no [..., L, S] is kept from the forward pass. */
+/**
+ * The gradients of all inputs: p is made again, so that no [..., L, S] is kept from the forward pass. Of a piece each input's
+ * are made by themselves, or those of all pieces would wait for one another.
+ */
 const shared: Backward<Record<'q' | 'k' | 'v' | 'mask', Tensor>> = (dy, { x, y, attrs, once }) =>
-  once(() => {
+  (attrs.is_piece ? <T>(make: () => T) => make() : once)(() => {
     const [q, k, v] = [x[0]!, x[1]!, x[2]!];
     const p = probabilities(q, k, x[3], attrs.scale, attrs.is_causal);
     const along = dy.to('f32').mul(y).sum(-1, true); // sum(dp p) over the keys
@@ -64,6 +68,9 @@ const definition = {
 
 /** softmax(q k^T scale + mask) v. q: [..., L, D], k: [..., S, D], v: [..., S, E]; result [..., L, E]. Scores are f32. */
 export function scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
+  return composed(q, k, v, options, false);
+}
+function composed(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions, is_piece: boolean): Tensor {
   const { attn_mask, is_causal = false, scale: given, enable_gqa = false } = options;
   checkTensors('scaled_dot_product_attention', { q, k, v }, { attn_mask });
   if (enable_gqa && q.shape.at(-3) !== k.shape.at(-3)) return grouped(q, k, v, options);
@@ -80,10 +87,18 @@ export function scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, op
   const [L, S] = [q.shape.at(-2)!, k.shape.at(-2)!];
   const x = [q, k, v].map((t) => whole(t, ...t.shape.slice(-2)));
   const mask = attn_mask && whole(attn_mask, L, S);
+  if (!is_piece && !isAttentionWanted()) {
+    const pieces = byQueries((q, k, v, piece) => composed(q, k, v, piece, true), x, {
+      attn_mask: mask,
+      is_causal,
+      scale,
+    });
+    if (pieces) return pieces;
+  }
   const p = probabilities(x[0]!, x[1]!, mask, scale, is_causal);
   tellAttention(p);
   const y = p.matmul(x[2]!, q.dtype);
-  return composite(definition, mask ? [...x, mask] : x, y, { scale, is_causal });
+  return composite(definition, mask ? [...x, mask] : x, y, { scale, is_causal, is_piece });
 }
 
 /** Heads of q in groups, one for each head of k and v, which matmul reads once for all of a group. */

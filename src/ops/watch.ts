@@ -9,6 +9,7 @@ export const watchAttention = (by: Watcher): void => {
   watcher = by;
 };
 
+export const isAttentionWanted = (): boolean => watcher?.isWanted === true;
 export const tellAttention = (p: Tensor): void => {
   if (watcher?.isWanted) watcher.note(p.rank > 4 ? p.flatten(1, -3) : p);
 };

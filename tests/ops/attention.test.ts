@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { grad, tensor } from '../../src/index.ts';
+import { estimate } from '../../src/exec/estimate.ts';
+import { full, grad, type Tensor, tensor } from '../../src/index.ts';
+import type { AttentionOptions } from '../../src/ops/attention.ts';
+import { byQueries } from '../../src/ops/attention-pieces.ts';
 import * as ref from '../reference.ts';
-import { type Input, randomNd, testOp, upload } from './harness.ts';
+import { expectClose, type Input, randomNd, testOp, upload } from './harness.ts';
 
 const SUMMED = { all: 2 ** -18, from: 'two products and a softmax of scores below 10' };
 const qkv = (queries = 5, keys = 7): Input[] => [
@@ -85,5 +88,31 @@ describe('a query that sees nothing', () => {
     const dq = (await grad(y.square().sum(), [q!])[0]!.tolist()) as number[][];
     expect(dq[row]).toEqual([0, 0, 0, 0]);
     expect(dq[2]!.some((d) => d !== 0)).toBe(true);
+  });
+});
+
+describe('attention some queries at a time', () => {
+  const [q, k, v] = qkv(7, 9).map((shape, i) => upload(randomNd(shape as number[], i))) as [Tensor, Tensor, Tensor];
+  const whole = (q: Tensor, k: Tensor, v: Tensor, o: AttentionOptions) => q.scaled_dot_product_attention(k, v, o);
+  const mask = upload(randomNd([2, 3, 7, 9], 5));
+  it.each([
+    ['all keys', {}],
+    ['causal', { is_causal: true }],
+    ['a mask', { attn_mask: mask, is_causal: true }],
+  ])('has the same bits: %s', async (_, options) => {
+    const pieces = byQueries(whole, [q, k, v], options, 2 * 3 * 9 * 2)!; // two queries
+    const all = whole(q, k, v, options);
+    const [got, want] = [pieces, all].map((y) => grad(y.mul(y).sum(), [q, k, v])) as [Tensor[], Tensor[]];
+    expect(await pieces.data()).toEqual(await all.data());
+    for (const [i, g] of got.entries()) {
+      const data = Float64Array.from(await want[i]!.data());
+      await expectClose(g, { shape: g.shape, data }, { all: 2 ** -20, from: 'other order' });
+    }
+  });
+  it('has no matrix of all scores, nor do its gradients', () => {
+    const x = [1, 2, 3].map((n) => full([1, 8, 4096, 40], n)) as [Tensor, Tensor, Tensor];
+    const y = whole(...x, {});
+    expect(estimate([y]).intermediate_bytes).toBeLessThan(300e6); // 1,074e6 at once
+    expect(estimate(grad(y.sum(), x)).intermediate_bytes).toBeLessThan(700e6);
   });
 });
