@@ -8,10 +8,13 @@ struct Params { n: u32, block: u32, total: u32, inner: u32, start: u32 }  // all
 @group(0) @binding(1) var<storage, read_write> y: array<E>;
 @group(0) @binding(2) var<uniform> p: Params;
 
+fn x_at(i: u32) -> E { return x[i]; }
+fn y_set(i: u32, v: E) { y[i] = v; }
+
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = (wid.x + wid.y * num.x) * WG + lane;
   if (i >= p.n) { return; }
   let row = i / p.block;
-  y[row * p.total + p.start * p.inner + i - row * p.block] = x[i];
+  y_set(row * p.total + p.start * p.inner + i - row * p.block, x_at(i));
 }

@@ -69,7 +69,7 @@ function printHealth(health: Health, terminal: Terminal): void {
         ['shader-f16', yes(features['shader-f16'])],
         ['timestamp-query', yes(features['timestamp-query'])],
         ['buffer', `at most ${size(limits.maxBufferSize)}`],
-        ['tensor', `at most ${size(limits.maxStorageBufferBindingSize)}`],
+        ['binding', `at most ${size(limits.maxStorageBufferBindingSize)}; larger tensors are bound in pieces`],
         [
           'workgroup',
           `${limits.maxComputeInvocationsPerWorkgroup} threads, ${size(limits.maxComputeWorkgroupStorageSize)}`,

@@ -24,7 +24,7 @@ export const shared = (runs: readonly Estimate[]): number =>
     }, [])
     .reduce((a, b) => a + b, 0);
 
-const GPU: Capabilities = { software: false, subgroupSize: 0 };
+const GPU: Capabilities = { software: false, subgroupSize: 0, maxBinding: Number.POSITIVE_INFINITY };
 
 /** The estimate of computing some tensors in one run. Leaves need no values. */
 export function estimate(outputs: readonly Tensor[], capabilities = GPU): Estimate {

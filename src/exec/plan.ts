@@ -1,5 +1,6 @@
 // From a graph to a plan: a flat list of pipelines with places for their buffers, and the parameters of all of them.
 import type { Capabilities, Device, Pipeline } from '../gpu/device.ts';
+import { inPieces, piecesOf } from '../gpu/pieces.ts';
 import { pack, type Shader, type StructLayout, specialise } from '../gpu/shader.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { type Chain, writeChain } from './fuse.ts';
@@ -11,7 +12,7 @@ import { assign, type Place } from './memory.ts';
 export type Step = {
   label: string;
   pipeline: Pipeline;
-  buffers: { binding: number; place: Place }[];
+  buffers: { binding: number; place: Place; offset: number; size: number }[];
   uniforms: { binding: number; offset: number; size: number }[];
   groups: readonly [number, number, number];
   /** Bytes read and written, each once, and floating point operations. */
@@ -42,12 +43,18 @@ export function fold(count: Dispatch['groups']): readonly [number, number, numbe
 
 type Draft = { dispatch: Dispatch; chain?: Chain; shader: Shader; group: Group };
 
+const pieceBytes = ({ maxBinding }: Capabilities) => Math.floor(maxBinding / ALIGN) * ALIGN;
+
 /** The kernels of a group. */
 function drafts(group: Group, capabilities: Capabilities): Draft[] {
   const { root, producer, prologue, members } = group;
   const finish = (dispatch: Dispatch, chain?: Chain): Draft => {
     const bindings = { ...dispatch.bindings, ...chain?.bindings };
-    const shader = specialise(dispatch.shader, dispatch.changes, chain?.extra);
+    const whole = specialise(dispatch.shader, dispatch.changes, chain?.extra);
+    const large = Object.entries(bindings).filter(([, t]) => t.base.nbytes > capabilities.maxBinding);
+    const bytes = pieceBytes(capabilities);
+    const counts = large.map(([name, t]) => [name, piecesOf(t.base.nbytes, bytes)] as const);
+    const shader = large.length > 0 ? inPieces(whole, Object.fromEntries(counts), bytes) : whole;
     return { dispatch: { ...dispatch, bindings }, shader, group, ...(chain && { chain }) };
   };
   const made = (t: Tensor, y: Tensor) => t.op!.dispatch!(t.inputs as Tensor[], y, t.attrs, capabilities);
@@ -161,12 +168,15 @@ export async function makePlan(graph: Graph, device: Device): Promise<Plan> {
     const label = labelOf(group);
     const buffers: Step['buffers'] = [];
     const uniforms: Step['uniforms'] = [];
-    for (const { name, binding } of shader.bindings) {
+    for (const { name: bound, binding, of } of shader.bindings) {
+      const name = of?.name ?? bound;
       if (name === 'p')
         uniforms.push({ binding, ...params.add(label, dispatch.shader.params!, dispatch.params, dispatch.atMost) });
       else if (name === 'c') uniforms.push({ binding, ...params.add(label, chain!.layout, chain!.params) });
-      else if (dispatch.bindings[name]) buffers.push({ binding, place: place(dispatch.bindings[name].base) });
-      else throw new Error(`[${label}] binding '${name}' was not given`);
+      else if (dispatch.bindings[name]) {
+        const size = pieceBytes(device.capabilities);
+        buffers.push({ binding, place: place(dispatch.bindings[name].base), offset: (of?.piece ?? 0) * size, size });
+      } else throw new Error(`[${label}] binding '${name}' was not given`);
     }
     const bytes = Object.values(dispatch.bindings).reduce((n, t) => n + Math.min(t.base.nbytes, t.nbytes), 0);
     const flops = flopsOf(group);

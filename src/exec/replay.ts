@@ -187,7 +187,10 @@ export class Replay {
     const known = cache.get(key);
     if (known) return known;
     const entries: GPUBindGroupEntry[] = [
-      ...step.buffers.map(({ binding, place }) => ({ binding, resource: { buffer: buffer(place).gpu } })),
+      ...step.buffers.map(({ binding, place, offset, size }) => {
+        const { gpu, size: whole } = buffer(place);
+        return { binding, resource: { buffer: gpu, offset, size: Math.min(size, whole - offset) } };
+      }),
       ...step.uniforms.map(({ binding, offset, size }) => ({
         binding,
         resource: { buffer: this.#params!.gpu, offset, size },

@@ -23,6 +23,8 @@ export type Capabilities = {
   software: boolean;
   /** Lanes of a subgroup where that is one fixed number, else 0. */
   subgroupSize: number;
+  /** Bytes of a buffer that one binding may show: larger tensors are bound in pieces. */
+  maxBinding: number;
 };
 
 export type Pipeline = { gpu: GPUComputePipeline; layout: GPUBindGroupLayout; shader: Shader };
@@ -47,6 +49,7 @@ export class Device {
     this.capabilities = {
       software: adapter.software,
       subgroupSize: gpu.features.has('subgroups') ? adapter.subgroup_size : 0,
+      maxBinding: gpu.limits.maxStorageBufferBindingSize,
     };
     gpu.lost.then(({ reason, message }) => {
       this.#lost = new DeviceLost(

@@ -51,7 +51,7 @@ export class BufferPool {
   }
 
   acquire(bytes: number, kind: BufferKind = 'storage'): Buffer {
-    const limit = Math.min(this.#device.limits.maxBufferSize, this.#device.limits.maxStorageBufferBindingSize);
+    const limit = this.#device.limits.maxBufferSize;
     const size = Math.min(sizeClass(bytes), Math.floor(limit / 16) * 16);
     if (bytes > size) {
       throw new RangeError(`[gpu] a buffer of ${bytes} bytes: the device's largest is ${limit}; split the tensor`);

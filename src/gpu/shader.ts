@@ -1,7 +1,13 @@
 // A kernel is a valid WGSL file; a variant of it replaces whole top-level declarations by name, and nothing else.
 import { library } from './library.ts';
 
-export type Binding = { name: string; binding: number; type: GPUBufferBindingType };
+/** `of`: the binding of which it is a later piece. */
+export type Binding = {
+  name: string;
+  binding: number;
+  type: GPUBufferBindingType;
+  of?: { name: string; piece: number };
+};
 export type StructLayout = { size: number; fields: Record<string, { offset: number; type: 'f32' | 'i32' | 'u32' }> };
 
 /** A .wgsl file as data: declarations by name (comments gone), bindings, the layout of `Params`. */

@@ -151,7 +151,7 @@ async function tryWriting(folder: string): Promise<{ writable: boolean; message?
 
 /** package.json's engines. */
 export const NODE_FLOOR = '20.3';
-const WEBGPU_BINDING = 2 ** 27; // what every WebGPU device has, and one gets that asks for no more
+const WEBGPU_BUFFER = 2 ** 28; // what every WebGPU device has, and one gets that asks for no more
 const WEBGPU_WORKGROUP = 2 ** 14;
 
 const isOlder = (version: string, floor: string) => {
@@ -202,8 +202,8 @@ export function advise(health: Omit<Health, 'advice'>, wanted = 'auto', isGiven 
     const npm = health.runtime === 'deno' ? ': the npm package webgpu has them' : '';
     advice.push(`Without subgroups of 4 or 8 lanes products are slower here, with the same bits${npm}`);
   }
-  if (limits && limits.maxStorageBufferBindingSize <= WEBGPU_BINDING) {
-    const most = mb(limits.maxStorageBufferBindingSize);
+  if (limits && limits.maxBufferSize <= WEBGPU_BUFFER) {
+    const most = mb(limits.maxBufferSize);
     const other = isGiven ? "request the device with the adapter's limits" : 'take another adapter';
     advice.push(`A tensor may have ${most} at most: where weights are larger, load them as f16 or ${other}`);
   }

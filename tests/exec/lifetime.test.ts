@@ -147,7 +147,7 @@ describe('a tensor larger than a buffer may be', () => {
     const huge = 2 * device.gpu.limits.maxBufferSize;
     const [x, y] = [full([4], 1).contiguous(), full([huge / 4], 1).contiguous()];
     await expect(run([x, y])).rejects.toThrow(
-      `[gpu] a buffer of ${huge} bytes: the device's largest is ${device.gpu.limits.maxStorageBufferBindingSize}; split the tensor`,
+      `[gpu] a buffer of ${huge} bytes: the device's largest is ${device.gpu.limits.maxBufferSize}; split the tensor`,
     );
     await trim(device);
     expect(device.pool.stats.live).toBe(0);

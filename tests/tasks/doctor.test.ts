@@ -132,7 +132,7 @@ describe('advice', () => {
     ['another adapter', { ...nothing, adapters: [software] }, /None that works.*There is slow$/],
     ['a software adapter', { adapter: software }, /software adapter, which is slow/],
     ['a GPU beside it', { adapter: software, adapters: [FINE.adapter!] }, /a GPU is faster, take --adapter gpu/],
-    ['small tensors', limits({ maxStorageBufferBindingSize: 2 ** 27 }), /^A tensor may have 134 MB at most/],
+    ['small tensors', limits({ maxBufferSize: 2 ** 28 }), /^A tensor may have 268 MB at most/],
     ['little workgroup memory', limits({ maxComputeWorkgroupStorageSize: 8192 }), /^Workgroups have 8192 bytes/],
     [
       'a cache that cannot be written',
