@@ -9,7 +9,8 @@ export type Estimate = {
   /** Kernels to run, and their floating point operations. */
   dispatches: number;
   flops: number;
-  /** Bytes that the pool gives to tensors that only live during the run, by slot, and to its results. */
+  /** Bytes that the pool gives to tensors that only live during the run, also by slot, and to its results. */
+  intermediate_bytes: number;
   slots: number[];
   output_bytes: number;
 };
@@ -30,11 +31,13 @@ const GPU: Capabilities = { software: false, subgroupSize: 0, maxBinding: Number
 export function estimate(outputs: readonly Tensor[], capabilities = GPU): Estimate {
   const graph = trace([...new Set(outputs.map((t) => t.base))]);
   const { all, slots } = draft(graph, capabilities);
+  const sizes = slots.map(sizeClass);
   const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
   return {
     dispatches: all.length,
     flops: sum([...new Set(all.map(({ group }) => group))].map(flopsOf)),
-    slots: slots.map(sizeClass),
+    intermediate_bytes: sum(sizes),
+    slots: sizes,
     output_bytes: sum(graph.outputs.map((t) => sizeClass(t.nbytes))),
   };
 }

@@ -67,7 +67,7 @@ export async function plan(from: ModelSource, options: PlanOptions = {}): Promis
     model_type: kind,
     weights: { ...all, modules: [...modules].map(([name, list]) => ({ name, ...sum(list) })) },
     passes: passes.map(({ name, inputs, run, outside }) => ({
-      ...{ name, inputs, bytes: shared([run]) + outside },
+      ...{ name, inputs, bytes: run.intermediate_bytes + outside },
       ...{ dispatches: run.dispatches, flops: run.flops },
     })),
     activations,
