@@ -26,14 +26,16 @@ export async function withLoaded<T extends Ready>(
   options: DeviceOptions & HubOptions,
   open: (from: ModelSource, options: FromPretrained) => Promise<T>,
   work: (loaded: Loaded<T>) => Promise<void>,
-  classes?: Classes,
+  check: Classes | ((from: ModelSource, options: FromPretrained) => Promise<unknown>) | undefined = undefined,
 ) {
   const { progress_callback, stop } = await loadingBar();
   const source = { ...hubOf(options), progress_callback };
   const { dtype } = options;
   try {
     const from = await lookUp(path, source);
-    await (classes ? identify(from, source, classes) : identify(from, source)); // mistakes come out before a GPU is asked for
+    // mistakes come out before a GPU is asked for
+    if (typeof check === 'function') await check(from, source);
+    else await (check ? identify(from, source, check) : identify(from, source));
     await onDevice(options, async (device) => {
       const start = performance.now();
       using task = await open(from, { ...source, device, dtype });

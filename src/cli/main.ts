@@ -9,7 +9,9 @@ import { addClassify } from './classify.ts';
 import { addDoctor } from './doctor.ts';
 import { addEmbed } from './embed.ts';
 import { addGenerate } from './generate.ts';
+import { addImagine } from './imagine.ts';
 import { addInspect } from './inspect.ts';
+import { addInvert } from './invert.ts';
 import { complain, flush, isHangUp } from './output.ts';
 import { addPlan } from './plan.ts';
 import { addSearch } from './search.ts';
@@ -36,6 +38,7 @@ function commandLine(): Command {
 Examples:
   tessera start                                    see the model that ships with the package at work
   tessera classify photo.jpg --labels "a cat,a dog"
+  tessera imagine "a drawing of a dog" -o dog.png
   tessera search photos "a dog on a beach"
   tessera chat --model HuggingFaceTB/SmolLM2-135M-Instruct
   tessera inspect model.safetensors
@@ -47,7 +50,9 @@ Exit codes: 0 done, 1 something failed, 2 what was given is wrong.`,
   addDoctor(program);
   addEmbed(program);
   addGenerate(program);
+  addImagine(program);
   addInspect(program);
+  addInvert(program);
   addPlan(program);
   addSearch(program);
   addServe(program);

@@ -9,7 +9,7 @@ export type Size = { height?: number | undefined; width?: number | undefined };
 const scaleOf = ({ vae }: Parts): number => vae.config.scaling_factor ?? 0.18215;
 
 /** Sides of a picture must be multiples of this. */
-export const stepOf = ({ vae }: Parts): number => Math.max(8, vae.factor);
+export const stepOf = ({ vae }: Pick<Parts, 'vae'>): number => Math.max(8, vae.factor);
 
 /** [h, w] of the latents of a picture: by default of the size that the U-Net was trained on. */
 export function latentSize(parts: Parts, size: Size): [number, number] {

@@ -85,8 +85,8 @@ async function singleFile(folder: Folder, file: string | undefined, variant?: st
     : chooseWeights(await folder.list(), folder.name, variant);
 }
 
-/** Loads all parts, or none. */
-export async function loadParts(from: ModelSource, options: LoadParts = {}): Promise<Parts> {
+/** All that is known of a pipeline before its weights are read. Throws a UserError where it is none of this kind. */
+export async function openPipeline(from: ModelSource, options: LoadParts = {}) {
   const { config: other, subfolder: _, ...rest } = options;
   const { folder, file: given } = await locate(from, options);
   const file = await singleFile(folder, given, options.variant);
@@ -101,19 +101,23 @@ export async function loadParts(from: ModelSource, options: LoadParts = {}): Pro
   checkIndex(config, base.name);
   const scheduler = corrected(schedulerOf(await json(base.at('scheduler'), FILE, `${base.name}/scheduler`)));
   const tokenizer = await loadTokenizer(base.at('tokenizer'));
+  const configs: Record<string, Record<string, unknown>> = {};
+  for (const part of Object.keys(MODELS)) configs[part] = await json(base.at(part), 'config.json', base.name);
+  return { folder, file, config, configs, scheduler, tokenizer };
+}
+
+/** Loads all parts, or none. */
+export async function loadParts(from: ModelSource, options: LoadParts = {}): Promise<Parts> {
+  const { config: _, subfolder: __, ...rest } = options;
+  const { folder, file, config, configs, scheduler, tokenizer } = await openPipeline(from, options);
   const models: Partial<Models> = {};
   try {
     for (const part of Object.keys(MODELS) as (keyof Models)[]) {
       const { from_pretrained } = MODELS[part];
-      const own = { ...rest, dtype: typesOf(options.dtype, part) };
-      const model = file
-        ? await from_pretrained(folder, {
-            ...own,
-            file,
-            part,
-            config: await json(base.at(part), 'config.json', base.name),
-          })
-        : await from_pretrained(folder.at(part), own);
+      const own = { ...rest, dtype: typesOf(options.dtype, part), config: configs[part] };
+      const model = await (file
+        ? from_pretrained(folder, { ...own, file, part })
+        : from_pretrained(folder.at(part), own));
       Object.assign(models, { [part]: model });
     }
   } catch (error) {

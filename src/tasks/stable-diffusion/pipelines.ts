@@ -1,5 +1,4 @@
 // The pipelines of Stable Diffusion as diffusers names them: from text, from a picture, into a mask; and DDIM inversion.
-import { run } from '../../exec/run.ts';
 import { UserError } from '../../io/error.ts';
 import type { ModelSource } from '../../io/locate.ts';
 import { checkOptions } from '../../tensor/check.ts';
@@ -302,13 +301,16 @@ export const StableDiffusionPipeline = pipelineClass(fromText);
 export const StableDiffusionImg2ImgPipeline = pipelineClass(fromImage);
 export const StableDiffusionInpaintPipeline = pipelineClass(intoMask);
 
-/** A picture through the autoencoder and back: what it costs to have latents at all. */
-export async function roundTrip(parts: Parts, image: Given, size: Size = {}, signal?: AbortSignal): Promise<Picture> {
-  const processor = new VaeImageProcessor({ vae_scale_factor: stepOf(parts) });
-  using picture = await pictureOf(image, 'image', processor, checked(parts, size));
-  using mean = parts.vae.encode(picture).mean.contiguous();
-  await run([mean], { signal });
-  using decoded = parts.vae.decode(mean).contiguous();
-  await run([decoded], { signal });
-  return (await processor.postprocess(decoded))[0]!;
+/** A picture through an autoencoder and back, and what went in: what it costs to have latents at all. */
+export async function roundTrip(
+  vae: Parts['vae'],
+  image: Given,
+  size: Size = {},
+): Promise<{ before: Picture; after: Picture }> {
+  const processor = new VaeImageProcessor({ vae_scale_factor: stepOf({ vae }) });
+  using picture = await pictureOf(image, 'image', processor, size);
+  using mean = await vae.encode(picture).mean.contiguous().realize();
+  using decoded = await vae.decode(mean).contiguous().realize();
+  const [[before], [after]] = [await processor.postprocess(picture), await processor.postprocess(decoded)];
+  return { before: before!, after: after! };
 }

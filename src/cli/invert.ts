@@ -1,0 +1,142 @@
+// tessera invert: the latents that lead back to a picture. tessera vae: what the autoencoder alone does to one.
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { explain, UserError } from '../io/error.ts';
+import { lookUp } from '../io/locate.ts';
+import type { Pixels } from '../io/pixels.ts';
+import { readHeader, saveSafetensors } from '../io/safetensors.ts';
+import { fromBytes } from '../io/source.ts';
+import { AutoencoderKL } from '../models/autoencoder-kl.ts';
+import { tensor } from '../ops/index.ts';
+import { checkPath, load_image } from '../tasks/load-image.ts';
+import { Picture } from '../tasks/picture.ts';
+import { shipped } from '../tasks/shipped.ts';
+import { roundTrip } from '../tasks/stable-diffusion/pipelines.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import {
+  callOptions,
+  checkOutput,
+  type DiffusionArguments,
+  sizeFor,
+  withDiffusion,
+  withPipeline,
+} from './diffusion.ts';
+import {
+  count,
+  type DeviceOptions,
+  type HubOptions,
+  hubOf,
+  onDevice,
+  provenance,
+  withDevice,
+  withHub,
+} from './options.ts';
+import { print, printJson } from './output.ts';
+import { countingBar, loadingBar } from './progress.ts';
+import { visible } from './text.ts';
+
+const LATENTS = 'latents';
+const NOTES = 'tessera';
+
+export function addInvert(program: Command): void {
+  const command = program
+    .command('invert')
+    .description('The noise that leads back to a picture (DDIM inversion), for tessera imagine --from')
+    .argument('<picture>', 'a PNG, JPEG or WebP file, or its address')
+    .argument('[prompt]', 'what it shows', '')
+    .option('-o, --output <file>', 'the safetensors file', 'inverted.safetensors');
+  withDiffusion(command)
+    .addHelpText(
+      'after',
+      `
+Without guidance (the default here) the way leads back; with the picture's own words it leads back best.
+
+Example:
+  tessera invert photo.png "a photo of a cat" -o cat.safetensors
+  tessera imagine "a photo of a tiger" --from cat.safetensors --guidance 3 -o tiger.png`,
+    )
+    .action(invert);
+
+  const vae = program.command('vae').description('What the autoencoder of a Stable Diffusion does to pictures');
+  const roundTripCommand = vae
+    .command('round-trip')
+    .description('A picture to latents and back, and how near that is')
+    .argument('<picture>', 'a PNG, JPEG or WebP file, or its address')
+    .option('-o, --output <file>', 'the PNG file', 'out.png')
+    .option('--model <model>', 'a diffusers folder or an id of the hub (default: the tessera-diffusion that ships)')
+    .option('--width <n>', 'pixels, a multiple of 8', count)
+    .option('--height <n>', 'pixels, a multiple of 8', count)
+    .option('--debug', 'show where an error comes from');
+  withDevice(withHub(roundTripCommand)).action(roundTripAction);
+}
+
+async function invert(picture: string, prompt: string, options: DiffusionArguments): Promise<void> {
+  await checkPath(picture);
+  checkOutput(options.output, '.safetensors');
+  const image = await load_image(picture);
+  await withPipeline(options, async ({ task, about, load }) => {
+    const start = performance.now();
+    const bar = await countingBar('inverting');
+    const size = sizeFor(image, task.components, options);
+    const { latents, image_latents } = await task.invert(prompt, {
+      ...{ ...callOptions(options, 0), ...size, image, guidance_scale: options.guidance ?? 1 },
+      callback_on_step_end: ({ step, steps }) => bar.at(step, steps),
+    });
+    bar.stop();
+    image_latents.dispose();
+    const data = await latents.data();
+    const { shape } = latents;
+    const notes = JSON.stringify({ picture, prompt, steps: options.steps, model: options.model ?? null });
+    await saveSafetensors(options.output, [[LATENTS, { dtype: 'F32', shape }]], () => data, [[NOTES, notes]]);
+    latents.dispose();
+    const time_ms = { load: Math.round(load), run: Math.round(performance.now() - start) };
+    if (options.json)
+      printJson({ command: 'invert', ...about, picture, prompt, shape, files: [options.output], time_ms });
+    else print(visible(options.output));
+  });
+}
+
+/** What `invert` wrote, and in how many steps. */
+export async function latentsIn(file: string): Promise<{ latents: Tensor; steps: number }> {
+  const bytes = await explain(file, 'cannot be read', () => readFile(file));
+  const { tensors, metadata } = await readHeader(fromBytes(new Uint8Array(bytes), file));
+  const info = tensors.get(LATENTS);
+  if (info?.dtype !== 'F32' || info.shape.length !== 4) {
+    throw new UserError(`[${file}] no latents in it: want a file of tessera invert`);
+  }
+  const data = new Float32Array(new Uint8Array(bytes.subarray(info.begin, info.end)).buffer);
+  const { steps = 20 } = JSON.parse(metadata.get(NOTES) ?? '{}') as { steps?: number };
+  return { latents: tensor(data, info.shape), steps };
+}
+
+type RoundTrip = DeviceOptions & HubOptions & { model?: string; output: string; width?: number; height?: number };
+
+async function roundTripAction(file: string, options: RoundTrip): Promise<void> {
+  await checkPath(file);
+  checkOutput(options.output, '.png');
+  const path = options.model ?? (await shipped('tessera-diffusion'));
+  const { progress_callback, stop } = await loadingBar();
+  const source = { ...hubOf(options), subfolder: options.subfolder ?? 'vae', progress_callback };
+  try {
+    const image = await load_image(file);
+    const from = await lookUp(path, source);
+    await onDevice(options, async (device) => {
+      using vae = await AutoencoderKL.from_pretrained(from, { ...source, device, dtype: options.dtype });
+      stop();
+      const { before, after } = await roundTrip(vae, image, options);
+      const psnr = psnrOf(before, after);
+      await new Picture(after, { command: 'vae round-trip', picture: file }).save(options.output);
+      if (options.json)
+        printJson({ command: 'vae round-trip', ...provenance(device, options), psnr, files: [options.output] });
+      else print(`${visible(options.output)}  ${psnr.toFixed(2)} dB`);
+    });
+  } finally {
+    stop();
+  }
+}
+
+/** Peak signal to noise ratio of 8 bit pictures, in dB. */
+export function psnrOf(a: Pixels, b: Pixels): number {
+  const mse = a.data.reduce((sum, v, i) => sum + (v - b.data[i]!) ** 2, 0) / a.data.length;
+  return 10 * Math.log10(255 ** 2 / mse);
+}
