@@ -116,7 +116,10 @@ export async function serve(models: Models, options: ServeOptions = {}): Promise
     const isList = path === '/v1/models' || path.startsWith('/v1/models/');
     const endpoint = Object.hasOwn(ENDPOINTS, path) ? ENDPOINTS[path] : undefined;
     if (!isList && !endpoint) {
-      throw new Refusal(404, `Unknown request URL: ${method} ${path}`, { code: 'unknown_url' });
+      const want = [...Object.keys(ENDPOINTS), '/v1/models'].join(', ');
+      throw new Refusal(404, `Unknown request URL: got ${method} ${path}, want one of ${want}`, {
+        code: 'unknown_url',
+      });
     }
     if (method === 'OPTIONS') {
       reply.header('access-control-allow-methods', METHODS);
@@ -160,7 +163,7 @@ export async function serve(models: Models, options: ServeOptions = {}): Promise
 
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const what = error.code === 'EADDRINUSE' ? 'is taken: want another, or 0 for a free one' : error.message;
+      const what = error.code === 'EADDRINUSE' ? 'is taken: want another --port, or 0 for a free one' : error.message;
       reject(new UserError(`[serve] port ${port} ${what}`, { cause: error }));
     });
     server.listen(port, '127.0.0.1', resolve);
