@@ -35,7 +35,7 @@ export function estimate(outputs: readonly Tensor[], capabilities = GPU): Estima
   const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
   return {
     dispatches: all.length,
-    flops: sum([...new Set(all.map(({ group }) => group))].map(flopsOf)),
+    flops: sum([...new Set(all.flatMap(({ parts }) => parts.map(({ group }) => group)))].map(flopsOf)),
     intermediate_bytes: sum(sizes),
     slots: sizes,
     output_bytes: sum(graph.outputs.map((t) => sizeClass(t.nbytes))),

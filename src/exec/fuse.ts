@@ -1,6 +1,6 @@
 // A group of elementwise nodes as one WGSL function of the flat index: bindings, loads, and calls of functions that a
 // family of shaders/ names. No arithmetic is written here, and no other module writes WGSL.
-import { accessor, type Binding, type Extra, type StructLayout } from '../gpu/shader.ts';
+import { accessor, type Binding, codeOf, type Extra, type Shader, type StructLayout } from '../gpu/shader.ts';
 import type { DType } from '../tensor/dtype.ts';
 import { collapse } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -189,4 +189,120 @@ export function writeChain(group: Group, row: number, firstBinding: number, read
     `fn ${name}(${group.producer ? 'v:vec4f,i:u32,column:u32' : 'i:u32'})->${type}{${lines.join('')}return ${names.get(root)};}`;
   if (reads) declarations[`${reads}_at`] = `fn ${reads}_at(i:u32)->f32{return ${name}(i).x;}`;
   return { extra: { declarations, bindings, family, instead: reads }, bindings: tensors, layout, params: values };
+}
+
+/** A kernel as part of a joint one: its shader, and the tensor behind each of its bindings. */
+type Piece = { shader: Shader; tensors: Readonly<Record<string, Tensor>>; groups: number };
+/** Which binding of which piece each binding of a joint kernel is. */
+export type Joined = { shader: Shader; from: ReadonlyMap<string, { piece: number; name: string }> };
+
+const ENTRY = /^@compute @workgroup_size\(([^)]*)\)\s?fn main\(([^)]*(?:\([^)]*\)[^)]*)*)\)\{/;
+const ARGUMENT = /@builtin\((\w+)\)\s?(\w+):(\w+)/g;
+const NAMES = /(?<![.\w])[A-Za-z_]\w*/g; // not of fields, nor of the components of vectors
+
+/** Threads of a workgroup along each dimension. */
+export function workgroupOf({ declarations }: Shader): string {
+  const [, sizes] = ENTRY.exec(declarations.get('main')!)!;
+  const number = (name: string) => /=(\d+)u?;/.exec(declarations.get(name) ?? '')?.[1] ?? name;
+  return sizes!
+    .split(',')
+    .map((size) => number(size.trim()))
+    .join();
+}
+
+/** Gives the declarations of a kernel other names where `rename` says so. */
+function renamed(text: string, rename: ReadonlyMap<string, string>): string {
+  const isStruct = text.startsWith('struct');
+  return text.replace(NAMES, (name, at: number) => {
+    const isField = isStruct && text[at + name.length] === ':';
+    return isField ? name : (rename.get(name) ?? name);
+  });
+}
+
+/** The type of the elements of a buffer, through its alias. */
+export function elementOf({ declarations }: Shader, binding: string): string {
+  const [, type] = /array<(\w+)>/.exec(declarations.get(binding)!) ?? [];
+  return /^alias \w+=(.*);/.exec(declarations.get(type!) ?? '')?.[1] ?? type!;
+}
+
+/**
+ * Several kernels as one: side by side, the workgroups of each behind those of the one before, or (`stacked`) one after the
+ * other in each thread. What is the same in them is there once.
+ */
+export function writeJoint(pieces: readonly Piece[], stacked: boolean): Joined {
+  const all = new Map<string, string>(); // declarations of the joint kernel
+  const bindings: Binding[] = [];
+  const from = new Map<string, { piece: number; name: string }>();
+  const buffers: { tensor: Tensor; element: string; name: string }[] = [];
+  const calls: string[] = [];
+  const builtins = new Map<string, string>([
+    ['workgroup_id', 'vec3u'],
+    ['num_workgroups', 'vec3u'],
+  ]);
+  let start = 0;
+  for (const [k, { shader, tensors, groups }] of pieces.entries()) {
+    const rename = new Map<string, string>();
+    const known = new Set<string>(); // the same there already
+    for (const { name, type } of shader.bindings) {
+      const element = elementOf(shader, name);
+      const other = buffers.find((b) => b.tensor === tensors[name]?.base && b.element === element);
+      if (other) {
+        if (other.name !== name) rename.set(name, other.name);
+        known.add(name);
+        continue;
+      }
+      const own = k === 0 ? name : `${name}_${k}`;
+      const binding = { name: own, binding: bindings.length, type };
+      if (own !== name) rename.set(name, own);
+      bindings.push(binding);
+      from.set(own, { piece: k, name });
+      if (tensors[name]) buffers.push({ tensor: tensors[name].base, element, name: own });
+    }
+    // others keep their names where the same text, of the same things, is there already
+    const isSame = (name: string, text: string) =>
+      name !== 'main' && all.get(name) === text && !(text.match(NAMES) ?? []).some((n) => rename.has(n));
+    for (let changed = k > 0; changed; ) {
+      changed = false;
+      for (const [name, text] of shader.declarations) {
+        if (rename.has(name) || known.has(name) || isSame(name, text)) continue;
+        rename.set(name, `${name}_${k}`);
+        changed = true;
+      }
+    }
+    rename.set('main', `main_${k}`);
+    for (const [name, text] of shader.declarations) {
+      if (known.has(name)) continue;
+      const entry = ENTRY.exec(text);
+      const own = rename.get(name) ?? name;
+      if (!entry) {
+        const at = bindings.find((b) => b.name === own)?.binding;
+        const placed = at === undefined ? text : text.replace(/@binding\(\d+\)/, `@binding(${at})`);
+        all.set(own, renamed(placed, rename));
+        continue;
+      }
+      const args = [...entry[2]!.matchAll(ARGUMENT)];
+      for (const [, builtin, , type] of args) builtins.set(builtin!, type!);
+      const plain = `fn main(${args.map(([, , arg, type]) => `${arg}:${type}`).join(',')}){${text.slice(entry[0].length)}`;
+      all.set(own, renamed(plain, rename));
+      const of: Record<string, string> = stacked
+        ? {}
+        : { workgroup_id: `vec3u(group-${start}u,0u,0u)`, num_workgroups: `vec3u(${groups}u,1u,num_workgroups.z)` };
+      const call = `${own}(${args.map(([, builtin]) => of[builtin!] ?? builtin!).join(',')});`;
+      calls.push(stacked ? call : `if(group<${start + groups}u){${call}return;}`);
+    }
+    start += groups;
+  }
+  const size = workgroupOf(pieces[0]!.shader);
+  const given = [...builtins].map(([builtin, type]) => `@builtin(${builtin}) ${builtin}:${type}`).join(',');
+  const group = stacked ? '' : 'let group=workgroup_id.x+workgroup_id.y*num_workgroups.x;';
+  all.set('main', `@compute @workgroup_size(${size}) fn main(${given}){${group}${calls.join('')}}`);
+  const enables = [...new Set(pieces.flatMap(({ shader }) => shader.enables))];
+  const shader = {
+    name: pieces.map(({ shader }) => shader.name).join('|'),
+    code: codeOf(enables, all.values()),
+    bindings,
+    enables,
+    declarations: all,
+  };
+  return { shader, from };
 }

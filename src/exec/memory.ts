@@ -5,7 +5,7 @@ import type { Graph } from './graph.ts';
 /** A leaf or an output of the graph by number, or a slot. */
 export type Place = { of: 'leaf' | 'output' | 'slot'; index: number };
 
-type Access = { reads: readonly Tensor[]; writes: Tensor };
+type Access = { reads: readonly Tensor[]; writes: readonly Tensor[] };
 /** The steps, first and last, at which a tensor is needed. */
 type Life = { from: number; to: number };
 
@@ -22,9 +22,11 @@ export function assign(graph: Graph, steps: readonly Access[]): { place: (t: Ten
   });
   const lives = new Map<Tensor, Life>();
   steps.forEach(({ reads, writes }, i) => {
-    if (writes.op?.overwrites) places.set(writes, places.get(writes.inputs[0]!.base)!);
-    else if (!places.has(writes) && !lives.has(writes)) lives.set(writes, { from: i, to: i });
-    for (const t of [...reads, writes]) {
+    for (const t of writes) {
+      if (t.op?.overwrites) places.set(t, places.get(t.inputs[0]!.base)!);
+      else if (!places.has(t) && !lives.has(t)) lives.set(t, { from: i, to: i });
+    }
+    for (const t of [...reads, ...writes]) {
       const life = lives.get(t);
       if (life) life.to = i;
     }

@@ -1,11 +1,12 @@
 // From a graph to a plan: a flat list of pipelines with places for their buffers, and the parameters of all of them.
 import type { Capabilities, Device, Pipeline } from '../gpu/device.ts';
 import { inPieces, piecesOf } from '../gpu/pieces.ts';
-import { pack, type Shader, type StructLayout, specialise } from '../gpu/shader.ts';
+import { pack, type StructLayout, specialise } from '../gpu/shader.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { type Chain, writeChain } from './fuse.ts';
+import { type Chain, writeChain, writeJoint } from './fuse.ts';
 import type { Graph } from './graph.ts';
 import { type Group, groups } from './group.ts';
+import { join, type Part } from './join.ts';
 import { constOf, type Dispatch, kernel, type Param } from './kernel.ts';
 import { assign, type Place } from './memory.ts';
 
@@ -41,14 +42,12 @@ export function fold(count: Dispatch['groups']): readonly [number, number, numbe
   return [Math.ceil(count / rows), rows, 1];
 }
 
-type Draft = { dispatch: Dispatch; chain?: Chain; shader: Shader; group: Group };
-
 const pieceBytes = ({ maxBinding }: Capabilities) => Math.floor(maxBinding / ALIGN) * ALIGN;
 
 /** The kernels of a group. */
-function drafts(group: Group, capabilities: Capabilities): Draft[] {
+function drafts(group: Group, capabilities: Capabilities): Part[] {
   const { root, producer, prologue, members } = group;
-  const finish = (dispatch: Dispatch, chain?: Chain): Draft => {
+  const finish = (dispatch: Dispatch, chain?: Chain): Part => {
     const bindings = { ...dispatch.bindings, ...chain?.bindings };
     const whole = specialise(dispatch.shader, dispatch.changes, chain?.extra);
     const large = Object.entries(bindings).filter(([, t]) => t.base.nbytes > capabilities.maxBinding);
@@ -144,12 +143,13 @@ const labelOf = ({ root, members, producer, prologue }: Group) => {
 
 /** The kernels of a graph in order, and where their tensors lie. Needs no device. */
 export function draft(graph: Graph, capabilities: Capabilities) {
-  const all = groups(graph)
+  const parts = groups(graph)
     .filter((g) => g.root.size > 0)
     .flatMap((g) => drafts(g, capabilities));
-  const accesses = all.map(({ dispatch, group }) => ({
-    reads: Object.values(dispatch.bindings).map((t) => t.base),
-    writes: group.root,
+  const all = join(parts);
+  const accesses = all.map(({ parts }) => ({
+    reads: parts.flatMap(({ dispatch }) => Object.values(dispatch.bindings).map((t) => t.base)),
+    writes: parts.map(({ group }) => group.root),
   }));
   return { all, ...assign(graph, accesses) };
 }
@@ -164,12 +164,18 @@ export function flopsOf({ producer, root }: Group): number {
 export async function makePlan(graph: Graph, device: Device): Promise<Plan> {
   const { all, place, slots } = draft(graph, device.capabilities);
   const params = new Params(graph.scalars);
-  const steps = all.map(async ({ dispatch, chain, shader, group }): Promise<Step> => {
-    const label = labelOf(group);
+  const steps = all.map(async ({ parts, stacked }): Promise<Step> => {
+    const label = parts.map(({ group }) => labelOf(group)).join(stacked ? ', ' : ' | ');
+    const counts = parts.map(({ dispatch }) => dispatch.groups);
+    const pieces = parts.map(({ shader, dispatch: { bindings, groups } }) => ({
+      ...{ shader, tensors: bindings, groups: groups as number },
+    }));
+    const { shader, from } = parts.length > 1 ? writeJoint(pieces, stacked) : { shader: parts[0]!.shader };
     const buffers: Step['buffers'] = [];
     const uniforms: Step['uniforms'] = [];
-    for (const { name: bound, binding, of } of shader.bindings) {
-      const name = of?.name ?? bound;
+    for (const { name: own, binding, of } of shader.bindings) {
+      const { piece, name } = from?.get(own) ?? { piece: 0, name: of?.name ?? own };
+      const { dispatch, chain } = parts[piece]!;
       if (name === 'p')
         uniforms.push({ binding, ...params.add(label, dispatch.shader.params!, dispatch.params, dispatch.atMost) });
       else if (name === 'c') uniforms.push({ binding, ...params.add(label, chain!.layout, chain!.params) });
@@ -178,15 +184,16 @@ export async function makePlan(graph: Graph, device: Device): Promise<Plan> {
         buffers.push({ binding, place: place(dispatch.bindings[name].base), offset: (of?.piece ?? 0) * size, size });
       } else throw new Error(`[${label}] binding '${name}' was not given`);
     }
-    const bytes = Object.values(dispatch.bindings).reduce((n, t) => n + Math.min(t.base.nbytes, t.nbytes), 0);
-    const flops = flopsOf(group);
+    const sum = (of: (part: Part) => number) => parts.reduce((n, part) => n + of(part), 0);
     return {
       label,
       buffers,
       uniforms,
-      groups: fold(dispatch.groups),
-      bytes,
-      flops,
+      groups: fold(parts.length === 1 || stacked ? counts[0]! : (counts as number[]).reduce((a, b) => a + b)),
+      bytes: sum(({ dispatch }) =>
+        Object.values(dispatch.bindings).reduce((n, t) => n + Math.min(t.base.nbytes, t.nbytes), 0),
+      ),
+      flops: sum(({ group }) => flopsOf(group)),
       pipeline: await device.pipeline(shader, label),
     };
   });

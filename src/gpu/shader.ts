@@ -37,7 +37,14 @@ export type Extra = {
 };
 const NONE: Extra = { declarations: {}, bindings: [], family: {} };
 
-export type Shader = { name: string; code: string; bindings: Binding[] };
+export type Shader = {
+  name: string;
+  code: string;
+  bindings: Binding[];
+  /** What the code is made of. */
+  enables: string[];
+  declarations: ReadonlyMap<string, string>;
+};
 
 const IDENTIFIER = /[A-Za-z_]\w*/g;
 
@@ -84,12 +91,13 @@ export function specialise(source: ShaderSource, changes: Specialisation = {}, e
     reached.set(name, text);
     pending.push(...(text.match(IDENTIFIER) ?? []));
   }
-  return {
-    name: source.name,
-    code: [...source.enables.filter((line) => needs(line, reached)), ...reached.values()].join('\n'),
-    bindings: [...source.bindings, ...extra.bindings].filter((b) => reached.has(b.name)),
-  };
+  const enables = source.enables.filter((line) => needs(line, reached));
+  const bindings = [...source.bindings, ...extra.bindings].filter((b) => reached.has(b.name));
+  return { name: source.name, code: codeOf(enables, reached.values()), bindings, enables, declarations: reached };
 }
+
+export const codeOf = (enables: Iterable<string>, declarations: Iterable<string>): string =>
+  [...enables, ...declarations].join('\n');
 
 /** Only a variant that calls what a language feature brings asks for it. */
 const needs = (enable: string, reached: ReadonlyMap<string, string>) =>

@@ -17,9 +17,11 @@ export function place(part: Tensor, y: Tensor, dim: number, start: number | Tens
   const total = inner * y.shape[dim]!;
   const unit = inner % 4 === 0 || (block % 4 === 0 && total % 4 === 0 && start === 0) ? 4 : 1;
   const params = { n: part.size / unit, block: block / unit, total: total / unit, inner: inner / unit, start };
-  const changes = { E: unit === 4 ? 'vec4u' : 'u32' };
+  const moved = part.dtype !== 'f32' ? 'moved' : unit === 4 ? 'moved_quad' : 'moved_one';
+  const changes = { E: unit === 4 ? 'vec4u' : 'u32', moved };
   const atMost = { start: y.shape[dim]! - part.shape[dim]! };
-  return copyRows({ x: part, y }, { params, atMost, groups: Math.ceil(params.n / WG), changes });
+  const aligned = unit === 4 ? ['x'] : [];
+  return copyRows({ x: part, y }, { params, atMost, groups: Math.ceil(params.n / WG), aligned, changes });
 }
 
 type Attrs = { dim: number; sizes: number[] };

@@ -33,6 +33,7 @@ function batches(a: Tensor, w: Tensor): Batch[] {
 }
 
 const BROADCAST = { load_rows: 'load_rows_of_lane', add_tile_terms: 'add_tile_terms_broadcast' };
+const FEW = 4; // rows: of tokens that are generated
 const LARGE = 2 ** 24; // multiplications from which a wider tile repays its compilation
 
 type Tile = Specialisation & Record<'TILE_M' | 'TILE_N' | 'WORKGROUP_M' | 'WORKGROUP_N', number>;
@@ -58,6 +59,7 @@ const product = op(
   {
     name: 'matmul',
     epilogue: true,
+    shares: ([a]) => a!.shape.at(-2)! <= FEW,
     saves: [0, 1],
     // da = dy w^T, dw = a^T dy
     backward: [(dy, { x }) => matmul(dy, x[1]!.transpose(-2, -1)), (dy, { x }) => matmul(x[0]!.transpose(-2, -1), dy)],

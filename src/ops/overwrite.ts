@@ -10,6 +10,8 @@ const write = op(
   {
     name: 'overwrite',
     overwrites: true,
+    prologue: [1],
+    shares: () => true,
     backward: null,
     dispatch: ([, value, start], y, { dim }) => [place(value!, y, dim, start!.base)],
   },

@@ -28,6 +28,8 @@ export type Op = {
   epilogue?: boolean;
   /** Inputs that its kernel reads once each, so an elementwise chain before may be computed as it is read. */
   prologue?: readonly number[];
+  /** Whether its kernel is so small that it is worth sharing a dispatch with others that need not wait for one another. */
+  shares?: (x: readonly Tensor[]) => boolean;
   /** The kernels to run, from operands whose layouts are known. */
   dispatch?: (x: Tensor[], y: Tensor, attrs: Attrs, capabilities: Capabilities) => Dispatch[];
   /** Floating point operations of one run, for traces and benches. */

@@ -62,7 +62,8 @@ describe('slots', () => {
           made.push(step.writes);
           return step;
         });
-        const { place, slots } = assign(graphOf([made[0]!], [made.at(-1)!]), steps);
+        const accesses = steps.map(({ reads, writes }) => ({ reads, writes: [writes] }));
+        const { place, slots } = assign(graphOf([made[0]!], [made.at(-1)!]), accesses);
         const lastRead = (t: Tensor) => steps.findLastIndex((s) => s.reads.includes(t) || s.writes === t);
         steps.forEach(({ writes }, i) => {
           const { of, index } = place(writes);
