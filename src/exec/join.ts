@@ -66,7 +66,8 @@ export function join(kernels: readonly Part[]): Joint[] {
 
 const isSmall = ({ dispatch, shader, group: { root } }: Part): boolean =>
   !shader.bindings.some(({ of }) => of) && // of no tensor in several bindings
-  typeof dispatch.groups === 'number' && (root.op!.overwrites ? root.inputs[1]! : root).size <= ELEMENTS;
+  typeof dispatch.groups === 'number' &&
+  (root.op!.overwrites ? root.inputs[1]! : root).size <= ELEMENTS;
 
 function fitsBeside({ parts, stacked }: Joint, part: Part): boolean {
   return (

@@ -210,7 +210,7 @@ export class Adapters {
         [...adapter.named].map(([tensor, { shape }]) => [tensor, { tensor, shape }]),
       );
       const fill = async (source: typeof checkpoint, signal?: AbortSignal) => {
-        const requests = { wanted: adapter.named, matrices: new Set<Tensor>(), missing: [], misshaped: [] };
+        const requests = { wanted: adapter.named, matrices: new Map(), missing: [], misshaped: [] };
         await loadAll(source, requests, views, await device().heir(), { signal, restore });
       };
       const restore = async () => {

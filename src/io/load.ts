@@ -15,7 +15,7 @@ import { isObject } from './json.ts';
 import type { LayoutView, TensorView } from './layouts/index.ts';
 import { bytesPer, count } from './safetensors.ts';
 import { find, keyOf, offer, reserve } from './shared.ts';
-import type { WeightType } from './weight-type.ts';
+import { typeFor, type WeightType } from './weight-type.ts';
 import type { Requests } from './weights.ts';
 
 /**
@@ -148,9 +148,9 @@ export async function loadAll(
 }
 
 /** Throws before a byte is read where the weights cannot fit. */
-function checkRoom(name: string, wanted: readonly Tensor[], matrices: ReadonlySet<Tensor>, { pool }: Device): void {
+function checkRoom(name: string, wanted: readonly Tensor[], matrices: Requests['matrices'], { pool }: Device): void {
   const size = (t: Tensor, type?: WeightType) =>
-    sizeClass(type && (matrices.has(t) || type === 'f16') ? byteLength(type, t.size) : t.nbytes);
+    sizeClass(type ? byteLength(typeFor(type, matrices.get(t) ?? 'other'), t.size) : t.nbytes);
   const bytes = (type?: WeightType) => wanted.reduce((n, t) => n + size(t, type), 0);
   const left = pool.limit - pool.stats.liveBytes;
   if (bytes() <= left) return;

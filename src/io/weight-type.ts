@@ -10,7 +10,8 @@ export type WeightType = (typeof WEIGHT_TYPES)[number];
 
 /**
  * One type, or one for each module: `{ 'model.layers.*': 'q4', lm_head: 'q8', default: 'f16' }`. The first that holds a
- * weight counts; `*` stands for any text. q8 and q4 are for the matrices of `linear` and `embedding`; the rest is f32.
+ * weight counts; `*` stands for any text. q8 and q4 are for the matrices of `linear` and `embedding`; the rest is f32. Tables of
+ * embeddings that are not named are q8 at least: they are most of what q4 costs a small model in quality, and few bytes of a large one.
  */
 export type WeightTypes = WeightType | { [module: string]: WeightType };
 
@@ -32,12 +33,21 @@ export function checkWeightTypes(types: unknown): void {
   throw new UserError(`[from_pretrained] dtype: got ${got}, want ${want}`);
 }
 
-/** The type of a weight by its path; of what is no matrix of a product, where `matrix` is false. */
-export function typeOf(types: WeightTypes, path: string, matrix: boolean): WeightType {
+/** How a weight is used: as the matrix of products, as a table of rows (which may be that too), or in another way. */
+export type WeightUse = 'product' | 'table' | 'other';
+
+/** The type of a weight where `type` is asked for, of it by name (`isNamed`) or of all. */
+export const typeFor = (type: WeightType, use: WeightUse, isNamed = false): WeightType => {
+  if (use === 'table' && type === 'q4' && !isNamed) return 'q8';
+  return isQuantised(type) && use === 'other' ? 'f32' : type;
+};
+
+/** The type of a weight by its path and use. */
+export function typeOf(types: WeightTypes, path: string, use: WeightUse): WeightType {
   const entries = typeof types === 'string' ? [] : Object.entries(types);
   const [, found] = entries.find(([module]) => module !== 'default' && holds(module, path)) ?? [];
   const type = found ?? (typeof types === 'string' ? types : (types.default ?? 'f32'));
-  return isQuantised(type) && !matrix ? 'f32' : type;
+  return typeFor(type, use, found !== undefined);
 }
 
 /** Throws where a module is named that holds no weight: it is another model's, or misspelt. */

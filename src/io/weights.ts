@@ -6,7 +6,7 @@ import { Adapters } from './adapters.ts';
 import { UserError } from './error.ts';
 import type { TensorView } from './layouts/index.ts';
 import { Taps } from './taps.ts';
-import { typeOf, type WeightTypes } from './weight-type.ts';
+import { typeOf, type WeightTypes, type WeightUse } from './weight-type.ts';
 
 const ENOUGH = 10_000; // missing tensors: a config with a wrong number of layers would go on for ever
 const MOST = 300_000; // tensors without a checkpoint, for the same reason; the largest models have 100 000
@@ -15,7 +15,7 @@ const MOST = 300_000; // tensors without a checkpoint, for the same reason; the 
 export type Requests = {
   wanted: Map<string, Tensor>;
   /** Those of them that only `linear` and `embedding` read: they may be quantised. */
-  matrices: Set<Tensor>;
+  matrices: Map<Tensor, WeightUse>;
   missing: string[];
   misshaped: string[];
 };
@@ -35,7 +35,7 @@ export class Weights {
     views: ReadonlyMap<string, TensorView> | null,
     dtype: WeightTypes = 'f32',
     path = '',
-    requests: Requests = { wanted: new Map(), matrices: new Set(), missing: [], misshaped: [] },
+    requests: Requests = { wanted: new Map(), matrices: new Map(), missing: [], misshaped: [] },
     adapters = new Adapters(),
     taps = new Taps(),
   ) {
@@ -54,12 +54,12 @@ export class Weights {
 
   /** A tensor that must be there with this shape. All that is wrong is reported together once the model is built. */
   get(name: string, shape: Shape): Tensor {
-    return this.#get(name, shape, false);
+    return this.#get(name, shape, 'other');
   }
 
   /** The same of a matrix that only products and look-ups of its rows read: [out, in], as torch has it. */
-  matrix(name: string, shape: Shape): Tensor {
-    return this.#get(name, shape, true);
+  matrix(name: string, shape: Shape, use: WeightUse = 'product'): Tensor {
+    return this.#get(name, shape, use);
   }
 
   /** The same, or undefined where the checkpoint has none. */
@@ -77,7 +77,7 @@ export class Weights {
     return this.adapters.of(this.#path, weight);
   }
 
-  #get(name: string, shape: Shape, matrix: boolean): Tensor {
+  #get(name: string, shape: Shape, use: WeightUse): Tensor {
     const path = this.#full(name);
     const { wanted, missing, misshaped } = this.requests;
     const known = wanted.get(path);
@@ -91,9 +91,9 @@ export class Weights {
       throw new UserError(`[weights] more than ${ENOUGH} tensors are missing, ${path} the last`);
     if (!this.#views && wanted.size >= MOST)
       throw new UserError(`[weights] more than ${MOST} tensors, ${path} the last: is a number in config.json wrong?`);
-    const tensor = new Tensor({ shape: [...shape], dtype: typeOf(this.#dtype, path, matrix) });
+    const tensor = new Tensor({ shape: [...shape], dtype: typeOf(this.#dtype, path, use) });
     wanted.set(path, tensor);
-    if (matrix) this.requests.matrices.add(tensor);
+    if (use !== 'other') this.requests.matrices.set(tensor, use);
     return tensor;
   }
 

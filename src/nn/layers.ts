@@ -40,7 +40,7 @@ export function groupNorm(w: Weights, groups: number, channels: number, eps: num
 
 /** Rows of a table [size, dim] by id. */
 export function embedding(w: Weights, size: number, dim: number): Layer {
-  const weight = w.matrix('weight', [size, dim]);
+  const weight = w.matrix('weight', [size, dim], 'table');
   return w.layer((ids) => lookUp(ids, weight));
 }
 

@@ -1,9 +1,9 @@
-// Attention as its definition: two products and a softmax. On software adapters nothing fused beats these kernels.
-
+// Attention as its definition: two products and a softmax, on software adapters as fast as anything fused; of few queries, one kernel.
 import { checkTensors } from '../tensor/check.ts';
 import { type Backward, composite } from '../tensor/op.ts';
 import { broadcastShapes } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { ofFew } from './attend.ts';
 import { byQueries } from './attention-pieces.ts';
 import { arange } from './elementwise-family.ts';
 import { isAttentionWanted, tellAttention } from './watch.ts';
@@ -95,9 +95,9 @@ function composed(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions, is
     });
     if (pieces) return pieces;
   }
-  const p = probabilities(x[0]!, x[1]!, mask, scale, is_causal);
+  const p = () => probabilities(x[0]!, x[1]!, mask, scale, is_causal);
   tellAttention(p);
-  const y = p.matmul(x[2]!, q.dtype);
+  const y = ofFew(x, mask, scale, is_causal) ?? p().matmul(x[2]!, q.dtype);
   return composite(definition, mask ? [...x, mask] : x, y, { scale, is_causal, is_piece });
 }
 

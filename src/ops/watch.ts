@@ -10,6 +10,8 @@ export const watchAttention = (by: Watcher): void => {
 };
 
 export const isAttentionWanted = (): boolean => watcher?.isWanted === true;
-export const tellAttention = (p: Tensor): void => {
-  if (watcher?.isWanted) watcher.note(p.rank > 4 ? p.flatten(1, -3) : p);
-};
+export function tellAttention(probabilities: () => Tensor): void {
+  if (!watcher?.isWanted) return;
+  const p = probabilities();
+  watcher.note(p.rank > 4 ? p.flatten(1, -3) : p);
+}

@@ -13,13 +13,14 @@ import { quantised } from '../quantised.ts';
 const LLAMA = 'tests/goldens/cases/llama-lora';
 const ROWS = 8192;
 const COLS = 384; // f32: more than one piece of 8 MiB
+const OUT = 1024;
 
 /** Tied, and one more of each kind. */
 const Small = pretrained('Small', (w) => {
   const embed = embedding(w.at('embed'), ROWS, COLS);
   const norm = layerNorm(w.at('norm'), COLS, 1e-5);
   const head = linear(w.at('embed'), COLS, ROWS, { bias: false });
-  const mlp = linear(w.at('layers.0.mlp'), COLS, 8);
+  const mlp = linear(w.at('layers.0.mlp'), COLS, OUT);
   return { forward: (ids: Tensor) => ({ logits: head(norm(embed(ids))), y: mlp(norm(embed(ids))) }) };
 });
 
@@ -35,8 +36,8 @@ const VALUES: Record<string, { shape: readonly number[]; data: Float32Array }> =
     'embed.weight': [ROWS, COLS],
     'norm.weight': [COLS],
     'norm.bias': [COLS],
-    'layers.0.mlp.weight': [8, COLS],
-    'layers.0.mlp.bias': [8],
+    'layers.0.mlp.weight': [OUT, COLS],
+    'layers.0.mlp.bias': [OUT],
   }).map(([name, shape]) => {
     const data = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => next() - 0.5);
     return [name, { shape, data }];
@@ -52,20 +53,24 @@ async function write(config: object = {}): Promise<void> {
 const load = (options: FromPretrained) => Small.from_pretrained(folder, options);
 
 describe('dtype', () => {
-  it.each(['q8', 'q4'] as const)('%s quantises matrices as they are read, tied ones once', async (dtype) => {
+  it.each([
+    ['q8', 'q8', 'q8'],
+    ['q4', 'q8', 'q4'], // tables stay q8 unless they are named
+    [{ embed: 'q4', default: 'q4' }, 'q4', 'q4'],
+  ] as const)('%j quantises matrices as they are read, tied ones once', async (dtype, table, matrix) => {
     await write();
     const device = await setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software' });
     using model = await load({ dtype });
     const named = model.named_parameters();
     expect([...named].map(([name, t]) => `${name} ${t.dtype}`)).toEqual([
-      `embed.weight ${dtype}`,
+      `embed.weight ${table}`,
       'norm.weight f32',
       'norm.bias f32',
-      `layers.0.mlp.weight ${dtype}`,
+      `layers.0.mlp.weight ${matrix}`,
       'layers.0.mlp.bias f32',
     ]);
     const got = await named.get('embed.weight')!.data();
-    const want = quantised(VALUES['embed.weight']!.data, dtype).values;
+    const want = quantised(VALUES['embed.weight']!.data, table).values;
     expect(want.findIndex((v, i) => Math.fround(v) !== got[i])).toBe(-1);
     await trim(device);
     const bytes = [...named.values()].reduce((n, t) => n + t.nbytes, 0);
@@ -117,7 +122,7 @@ describe('weights that others packed', () => {
 describe('too little memory', () => {
   it.each([
     ['q8', 5e6],
-    ['q4', 3e6],
+    ['q4', 3.75e6],
   ] as const)('names %s where it would fit', async (fits, max_memory) => {
     await write();
     const device: Device = await setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software', max_memory });

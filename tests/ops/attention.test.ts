@@ -116,3 +116,37 @@ describe('attention some queries at a time', () => {
     expect(estimate(grad(y.sum(), x)).intermediate_bytes).toBeLessThan(700e6);
   });
 });
+
+describe('a few queries, in one kernel, have the bits that they have among many', { timeout: 300_000 }, () => {
+  const values = async (t: Tensor) => Array.from(new Int32Array((await t.contiguous().data()).slice().buffer));
+  const hidden = (u: number) => Number(u > 0.3);
+  // heads of q, of k, keys, sizes of rows of k and v
+  it.each([
+    [2, 2, 7, 8, 4],
+    [6, 2, 130, 64, 64],
+    [4, 1, 519, 32, 80],
+    [3, 3, 260, 132, 128],
+  ])('%i heads, %i of keys, %i keys, rows of %i and %i', async (H, shared, S, D, E) => {
+    const L = 6;
+    const q = upload(randomNd([2, H, L, D], 1)).mul(4);
+    const k = upload(randomNd([2, S, shared, D], 2)).transpose(1, 2);
+    const v = upload(randomNd([2, shared, S, E], 3));
+    const mask = upload(randomNd([2, 1, L, S], 4, 'bool', hidden), 'bool');
+    const last = tensor(Array.from({ length: L }, (_, i) => i !== 2)).unsqueeze(-1); // query 2 sees nothing
+    for (const attn_mask of [undefined, mask, mask.where(last, false)]) {
+      const attend = (from: number, count: number) =>
+        q.narrow(2, from, count).scaled_dot_product_attention(k, v, {
+          attn_mask: attn_mask && (attn_mask.rank === 4 ? attn_mask.narrow(2, from, count) : attn_mask),
+          enable_gqa: true,
+        });
+      const all = attend(0, L);
+      for (const [from, count] of [
+        [0, 1],
+        [1, 3],
+        [4, 2],
+      ] as const) {
+        expect(await values(attend(from, count))).toEqual(await values(all.narrow(2, from, count)));
+      }
+    }
+  });
+});
