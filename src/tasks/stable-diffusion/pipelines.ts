@@ -269,18 +269,11 @@ function pipelineOf<O extends DiffusionOptions>(parts: Parts, kind: Kind<O>): Pi
     isClosed.now = true;
     disposeParts(parts);
   };
-  const more = {
-    ...loras(parts),
-    stream,
-    invert,
-    model: parts.unet,
-    model_type: 'stable-diffusion',
-    components: parts,
-    scheduler: parts.scheduler,
-    dispose,
-    [Symbol.dispose]: dispose,
-  };
-  const pipe = Object.assign(call, more) as unknown as Pipeline<O>;
+  const task = { model: parts.unet, model_type: 'stable-diffusion' };
+  const more = { ...loras(parts), ...task, stream, invert, dispose, [Symbol.dispose]: dispose };
+  // not enumerable: what a page is told of a task in a worker has no models in it
+  const hidden = { components: { value: parts }, scheduler: { value: parts.scheduler, writable: true } };
+  const pipe = Object.defineProperties(Object.assign(call, more), hidden) as unknown as Pipeline<O>;
   return pipe;
 }
 
