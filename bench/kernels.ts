@@ -136,6 +136,24 @@ const layer_norm = (R: number, C: number) =>
     };
   });
 
+const GROUPS = 32;
+/** silu(group_norm(x)) of [B, C, H, W], with weights by channel. */
+const group_norm_silu = (B: number, C: number, H: number, W: number) =>
+  kernel([[B, C, H, W], [C], [C]], [B, C, H, W], 0, (x, w, b) => {
+    const size = (C / GROUPS) * H * W;
+    const group = perRow((g) => {
+      const mean = sum(size, (i) => x[g * size + i]!) / size;
+      const variance = sum(size, (i) => (x[g * size + i]! - mean) ** 2) / size;
+      return { mean, scale: 1 / Math.sqrt(variance + 1e-5) };
+    });
+    return (i) => {
+      const { mean, scale } = group(Math.floor(i / size));
+      const c = Math.floor(i / (H * W)) % C;
+      const y = (x[i]! - mean) * scale * w[c]! + b[c]!;
+      return y / (1 + Math.exp(-y));
+    };
+  });
+
 const rms_norm = (R: number, C: number) =>
   kernel([[R, C], [C]], [R, C], 0, (x, w) => {
     const row = perRow((r) => 1 / Math.sqrt(sum(C, (c) => x[r * C + c]! ** 2) / C + 1e-5));
@@ -171,6 +189,7 @@ export const KERNELS: Record<string, (...dims: any[]) => Kernel> = {
   attention: attention,
   softmax: softmax,
   layer_norm: layer_norm,
+  group_norm_silu: group_norm_silu,
   rms_norm: rms_norm,
   chain: chain,
   sum_last: (R: number, C: number) => kernel([[R, C]], [R], 0, (x) => (i) => sum(C, (c) => x[i * C + c]!)),

@@ -27,6 +27,7 @@ const KERNELS: Record<string, Fn> = {
   attention: (q, k, v) => scaled_dot_product_attention(q!, k!, v!),
   softmax: (x) => x!.softmax(-1),
   layer_norm: (x, w, b) => x!.layer_norm(w!, b!, 1e-5),
+  group_norm_silu: (x, w, b) => x!.group_norm(32, w!, b!).silu(),
   rms_norm: (x, w) => x!.rms_norm(w!, 1e-5),
   chain: (x, a, b, c) => x!.mul(a!).add(b!).gelu().mul(c!),
   sum_last: (x) => x!.sum(-1),

@@ -24,6 +24,12 @@ const rmsNorm = (x: Array_, w: Array_) => {
   return x.div(scale).mul(w);
 };
 
+const groupNormSilu = (x: Array_, w: Array_, b: Array_) => {
+  const { shape } = x;
+  const centered = layerNorm(x.reshape([shape[0] * 32, -1]), np.array(1), np.array(0)).reshape(shape);
+  return nn.silu(centered.mul(w.reshape([-1, 1, 1])).add(b.reshape([-1, 1, 1])));
+};
+
 const KERNELS: Record<string, Fn> = {
   gemm: (a, b) => np.matmul(a, b),
   gemv: (a, b) => np.matmul(a, b),
@@ -33,6 +39,7 @@ const KERNELS: Record<string, Fn> = {
   attention: (q, k, v) => nn.dotProductAttention(q, k, v), // [B, L, H, D]
   softmax: (x) => nn.softmax(x, -1),
   layer_norm: layerNorm,
+  group_norm_silu: groupNormSilu,
   rms_norm: rmsNorm,
   chain: (x, a, b, c) => nn.gelu(x.mul(a).add(b), { approximate: false }).mul(c),
   sum_last: (x) => np.sum(x, -1),

@@ -22,6 +22,15 @@ const attention = (q: T, k: T, v: T, mask?: T): T => {
   return tf.matMul(tf.softmax(mask ? tf.add(scores, mask) : scores), v);
 };
 
+/** Core has no group norm; groups are rows in its own order of dimensions too, once they are brought together. */
+const groupNormSilu = (x: T, w: T, b: T): T => {
+  const rows = tf.reshape(x, [x.shape[0] * 32, -1]);
+  const { mean, variance } = tf.moments(rows, -1, true);
+  const y = tf.reshape(tf.mul(tf.sub(rows, mean), tf.rsqrt(tf.add(variance, 1e-5))), x.shape);
+  const z = tf.add(tf.mul(y, tf.reshape(w, [-1, 1, 1])), tf.reshape(b, [-1, 1, 1]));
+  return tf.mul(z, tf.sigmoid(z));
+};
+
 const KERNELS: Record<string, Fn> = {
   gemm: (a, b) => tf.matMul(a, b),
   gemv: (a, b) => tf.matMul(a, b),
@@ -31,6 +40,7 @@ const KERNELS: Record<string, Fn> = {
   attention: (q, k, v) => attention(q, k, v),
   softmax: (x) => tf.softmax(x),
   layer_norm: layerNorm,
+  group_norm_silu: groupNormSilu,
   rms_norm: rmsNorm,
   chain: (x, a, b, c) => tf.mul(gelu(tf.add(tf.mul(x, a), b)), c),
   sum_last: (x) => tf.sum(x, -1),

@@ -22,6 +22,7 @@ const SMALL: Record<string, number[]> = {
   attention: [3, 7, 8],
   softmax: [6, 9],
   layer_norm: [5, 12],
+  group_norm_silu: [2, 32, 3, 4],
   rms_norm: [5, 12],
   chain: [5, 12],
   sum_last: [5, 12],

@@ -99,6 +99,18 @@ def layer_norm(g, R, C):
     return [R, C]
 
 
+def group_norm_silu(g, B, C, H, W):
+    """As torch exports it: groups as channels of an instance norm."""
+    x, w, b = g.input("x0", [B, C, H, W]), g.input("x1", [C]), g.input("x2", [C])
+    rows = g("Reshape", x, g.constant([B, 32, -1]))
+    one, zero = g.constant([1.0] * 32, FLOAT), g.constant([0.0] * 32, FLOAT)
+    y = g("Reshape", g("InstanceNormalization", rows, one, zero, epsilon=1e-5), g.constant([B, C, H, W]))
+    channels = g.constant([C, 1, 1])
+    z = g("Add", g("Mul", y, g("Reshape", w, channels)), g("Reshape", b, channels))
+    g("Mul", z, g("Sigmoid", z), output="y")
+    return [B, C, H, W]
+
+
 def rms_norm(g, R, C):
     """onnxruntime's own operator, which its model builder writes for LLaMA."""
     g("SimplifiedLayerNormalization", g.input("x0", [R, C]), g.input("x1", [C]), epsilon=1e-5, axis=-1, output="y")
@@ -194,7 +206,8 @@ def clip_image(g, B):
 
 KERNELS = {
     "gemm": [matmul], "gemv": [matmul], "linear": [linear], "conv3x3": [conv(3)], "conv1x1": [conv(1)],
-    "attention": [attention, attention_fused], "softmax": [softmax], "layer_norm": [layer_norm], "rms_norm": [rms_norm],
+    "attention": [attention, attention_fused], "softmax": [softmax], "layer_norm": [layer_norm],
+    "group_norm_silu": [group_norm_silu], "rms_norm": [rms_norm],
     "chain": [chain], "sum_last": [sum_last], "sum_all": [sum_all], "transpose": [transpose], "heads": [heads],
     "embedding": [embedding], "clip_text": [clip_text], "clip_image": [clip_image],
 }
