@@ -1,6 +1,5 @@
 // The residual block of diffusion models and their autoencoders, and their changes of resolution (diffusers' resnet.py).
 import type { Weights } from '../io/weights.ts';
-import { pad } from '../ops/pad.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { activation } from './activation.ts';
 import { conv2d, groupNorm, linear } from './layers.ts';
@@ -49,8 +48,14 @@ export function resnetBlock(w: Weights, inChannels: number, outChannels: number,
 
 /** Half the resolution; padding 0 pads right and below only, as autoencoders do. */
 export function downsample2d(w: Weights, channels: number, padding: number) {
-  const conv = conv2d(w.at('conv'), channels, channels, { kernel_size: 3, stride: 2, padding });
-  return (x: Tensor): Tensor => conv(padding === 0 ? pad(x, [0, 1, 0, 1]) : x);
+  const around =
+    padding === 0
+      ? ([
+          [0, 1],
+          [0, 1],
+        ] as const)
+      : padding;
+  return conv2d(w.at('conv'), channels, channels, { kernel_size: 3, stride: 2, padding: around });
 }
 
 /** Twice the resolution by nearest neighbours, or a size at most one smaller, and a convolution. */
