@@ -263,6 +263,6 @@ test('says what is wrong', async () => {
     `"[tiny-clip] not a model that can be used here: got model_type "bert", want one of clip, siglip"`,
   );
   expect(await message(pipeline('chess' as never))).toMatchInlineSnapshot(
-    `"[pipeline] unknown task: got 'chess', want one of image-feature-extraction, text-generation, zero-shot-image-classification"`,
+    `"[pipeline] unknown task: got 'chess', want one of image-feature-extraction, image-text-to-text, text-generation, text-to-image, zero-shot-image-classification"`,
   );
 });
