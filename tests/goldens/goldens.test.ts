@@ -22,7 +22,8 @@ const readJson = (file: string) => JSON.parse(readFileSync(file, 'utf8'));
 const count = (lists: object[]) => lists.reduce((n, list) => n + Object.keys(list).length, 0);
 
 describe('every output is as the reference gave it', () => {
-  test.each(readdirSync(CASES))('%s', async (name) => {
+  // a whole pipeline compiles some hundred kernels
+  test.each(readdirSync(CASES))('%s', { timeout: 300_000 }, async (name) => {
     const report = await runCase(openCase({ path: at(name) }));
     expect(report.missing).toEqual([]);
     expect(report.outputs.filter(({ ok }) => !ok)).toEqual([]);
