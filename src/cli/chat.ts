@@ -4,21 +4,23 @@ import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { text as readAll } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import type { Message } from '../io/chat-template.ts';
 import { explain, UserError } from '../io/error.ts';
 import { writeWhole } from '../io/write.ts';
+import type { ImageTextInput, VisionMessage } from '../tasks/image-text-to-text.ts';
+import { load_image } from '../tasks/load-image.ts';
 import type { Session, TextOptions } from '../tasks/session.ts';
-import { statsLine, type TextArguments, textOptions, withGenerator, withText } from './generate.ts';
+import { statsLine, type TextArguments, textOptions, withText } from './generate.ts';
 import { complain, print, printJson, write } from './output.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { visible, visibleLines } from './text.ts';
+import { sees, sessionOf, withWriter } from './writer.ts';
 
 type Options = TextArguments & { system?: string };
 
 export function addChat(program: Command): void {
   const command = program
     .command('chat')
-    .description('A conversation with a language model (LLaMA and models of its kind)')
+    .description('A conversation with a language model (LLaMA; LLaVA, about pictures too)')
     .option('--system <text>', 'what the model is told before the conversation')
     .addHelpText(
       'after',
@@ -29,6 +31,7 @@ export function addChat(program: Command): void {
 
 const HELP = `
 In the conversation:
+  /image FILE   show a picture (LLaVA); what you say next is about it
   /reset        begin anew
   /save FILE    put the conversation away, with what was computed for it
   /load FILE    go on with one
@@ -37,12 +40,13 @@ In the conversation:
 
 async function chat(options: Options): Promise<void> {
   const told = textOptions(options);
-  const system: Message[] = options.system === undefined ? [] : [{ role: 'system', content: options.system }];
+  const system: VisionMessage[] = options.system === undefined ? [] : [{ role: 'system', content: options.system }];
   const piped = process.stdin.isTTY ? undefined : (await readAll(process.stdin)).trim();
   if (piped === '') throw new UserError('[chat] stdin: got nothing, want a question');
-  await withGenerator(options, async ({ task, about, where }) => {
-    using session = task.session();
-    if (piped === undefined) return converse(session, system, told, `${task.model.name} on ${where}. /help, /exit`);
+  await withWriter(options, async ({ task, about, where }) => {
+    using session = sessionOf(task);
+    const greeting = `${task.model.name} on ${where}. /help, /exit${sees(task) ? ', /image FILE' : ''}`;
+    if (piped === undefined) return converse(session, system, told, greeting, sees(task));
     for await (const piece of session.stream([...system, { role: 'user', content: piped }], told)) {
       if (!options.json) write(visibleLines(piece));
     }
@@ -54,10 +58,11 @@ async function chat(options: Options): Promise<void> {
 
 /** Until /exit or the end of the input. What goes wrong is told, and the conversation goes on. */
 async function converse(
-  session: Session,
-  system: readonly Message[],
+  session: Session<ImageTextInput>,
+  system: readonly VisionMessage[],
   told: TextOptions,
   greeting: string,
+  isSeeing: boolean,
 ): Promise<void> {
   const terminal = terminalOf(process.stdout, process.env);
   const lines = createInterface({
@@ -66,6 +71,7 @@ async function converse(
     prompt: paint(terminal, 'bold', '> '),
   });
   let messages = [...system];
+  let shown: string[] = []; // pictures for the next message
   let answering: AbortController | undefined;
   let isOver = false;
   lines.on('close', () => {
@@ -82,6 +88,13 @@ async function converse(
     '/reset': () => {
       session.reset();
       messages = [...system];
+      shown = [];
+    },
+    '/image': async (file) => {
+      if (!isSeeing) throw new UserError('[chat] /image: this model sees no pictures, want a LLaVA');
+      const { width, height } = await load_image(named(file, '/image photo.jpg'));
+      shown.push(file);
+      print(`a picture of ${width} x ${height}: what about it?`);
     },
     '/save': async (file) => {
       const bytes = await session.save({ messages: JSON.stringify(messages) });
@@ -98,9 +111,11 @@ async function converse(
       print(`${session.tokens.length} tokens are held in ${(session.nbytes / 1e6).toFixed(1)} MB`);
     },
   };
-  const answer = async (content: string) => {
+  const answer = async (text: string) => {
     answering = new AbortController();
-    const asked: Message[] = [...messages, { role: 'user', content }];
+    const pictures = shown.map((image) => ({ type: 'image' as const, image }));
+    const content = pictures.length > 0 ? [...pictures, { type: 'text' as const, text }] : text;
+    const asked: VisionMessage[] = [...messages, { role: 'user', content }];
     try {
       for await (const piece of session.stream(asked, { ...told, signal: answering.signal }))
         write(visibleLines(piece));
@@ -110,6 +125,7 @@ async function converse(
       answering = undefined;
       print('');
     }
+    shown = [];
     messages = [...asked, { role: 'assistant', content: session.last!.text }];
   };
   print(paint(terminal, 'dim', greeting));
@@ -132,15 +148,15 @@ async function converse(
 }
 
 /** The messages that were saved with a session; none where it was saved by other means. */
-function messagesOf(note = '[]'): Message[] {
+function messagesOf(note = '[]'): VisionMessage[] {
   try {
-    return JSON.parse(note) as Message[];
+    return JSON.parse(note) as VisionMessage[];
   } catch {
     throw new UserError('[chat] the messages in the file are broken: the conversation begins anew');
   }
 }
 
-function named(file: string): string {
-  if (file === '') throw new UserError('[chat] got no name of a file, want one: /save talk.safetensors');
+function named(file: string, example = '/save talk.safetensors'): string {
+  if (file === '') throw new UserError(`[chat] got no name of a file, want one: ${example}`);
   return file;
 }

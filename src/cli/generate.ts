@@ -1,19 +1,19 @@
 // tessera generate: what follows a prompt.
 import process from 'node:process';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { UserError } from '../io/error.ts';
-import { CAUSAL_LM } from '../tasks/auto.ts';
-import type { TextOptions } from '../tasks/session.ts';
-import { type TextGenerator, textGeneration } from '../tasks/text-generation.ts';
-import { type Loaded, withLoaded } from './loaded.ts';
+import { IMAGE_TEXT_TO_TEXT } from '../tasks/auto.ts';
+import type { Answer, TextOptions } from '../tasks/session.ts';
+import type { Loaded } from './loaded.ts';
 import { amount, count, type DeviceOptions, type HubOptions, many, withDevice, withHub } from './options.ts';
 import { print, printJson, write } from './output.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { visibleLines } from './text.ts';
+import { checkPictures, DEFAULT, sessionOf, type Writer, withWriter } from './writer.ts';
 
 export type TextArguments = DeviceOptions &
   HubOptions & {
-    model: string;
+    model?: string;
     greedy?: boolean;
     maxNewTokens?: number;
     seed?: number;
@@ -32,9 +32,7 @@ export function withText(command: Command): Command {
   return withDevice(
     withHub(
       command
-        .addOption(
-          new Option('--model <model>', 'a LLaMA folder, or its id on the Hugging Face hub').makeOptionMandatory(),
-        )
+        .option('--model <model>', DEFAULT)
         .option('--greedy', 'the likeliest token each time (default: what generation_config.json says)')
         .option('--max-new-tokens <n>', 'tokens at most (256)', count)
         .option('--temperature <t>', 'draw tokens: below 1 more of the likely ones, above 1 fewer', amount)
@@ -64,34 +62,37 @@ export function textOptions(o: TextArguments): TextOptions {
   };
 }
 
-/** Runs `work` with a generator; afterwards nothing of it is left on the device. */
-export const withGenerator = (options: TextArguments, work: (loaded: Loaded<TextGenerator>) => Promise<void>) =>
-  withLoaded(options.model, options, textGeneration, work, CAUSAL_LM);
-
 export function addGenerate(program: Command): void {
   const command = program
     .command('generate')
-    .description('Goes on from a prompt, or answers it (LLaMA and models of its kind)')
+    .description('Goes on from a prompt, or answers it (LLaMA; LLaVA, about pictures too)')
     .requiredOption('--prompt <text>', 'what to answer, by the chat template of the model')
-    .option('--raw', 'go on from the prompt as it is, without a chat template')
+    .option('--image <file>', 'a picture that the prompt is about; may be given many times', many)
+    .option('--raw', 'go on from the prompt as it is, without a chat template; with an <image> for each picture')
     .addHelpText(
       'after',
       `
 Examples:
   tessera generate --model ./SmolLM2-135M-Instruct --prompt "What is the capital of Japan?"
   tessera generate --model ./SmolLM2-135M-Instruct --prompt "Once upon a time" --raw --temperature 0.8 --seed 1
-  tessera generate --model ./SmolLM2-135M-Instruct --prompt "1, 2, 3," --raw --greedy --max-new-tokens 8 --json`,
+  tessera generate --model ./SmolLM2-135M-Instruct --prompt "1, 2, 3," --raw --greedy --max-new-tokens 8 --json
+  tessera generate --image a.png --image b.png --prompt "which picture shows more things?"`,
     );
   withText(command).action(generate);
 }
 
-async function generate(options: TextArguments & { prompt: string; raw?: boolean }): Promise<void> {
+type Options = TextArguments & { prompt: string; raw?: boolean; image?: string[] };
+async function generate(options: Options): Promise<void> {
   const told = textOptions(options);
   if (options.prompt === '') throw new UserError('[generate] --prompt: got nothing, want a text');
-  await withGenerator(options, async ({ task, about, where, load }) => {
-    const { prompt } = options;
-    const input = options.raw ? prompt : [{ role: 'user', content: prompt }];
-    using session = task.session();
+  const { prompt, image: images = [] } = options;
+  await checkPictures(images);
+  const work = async ({ task, about, where, load }: Loaded<Writer>) => {
+    const parts = images.map((image) => ({ type: 'image' as const, image }));
+    const content = images.length > 0 ? [...parts, { type: 'text' as const, text: prompt }] : prompt;
+    const raw = images.length > 0 ? { text: prompt, images } : prompt;
+    using session = sessionOf(task);
+    const input = options.raw ? raw : [{ role: 'user', content }];
     for await (const piece of session.stream(input, told)) if (!options.json) write(visibleLines(piece));
     const { text, ids, prompt_ids, finish_reason, stats } = session.last!;
     if (options.json) {
@@ -101,10 +102,11 @@ async function generate(options: TextArguments & { prompt: string; raw?: boolean
     print('');
     const terminal = terminalOf(process.stdout, process.env);
     if (terminal.colour) print(paint(terminal, 'dim', `${statsLine(stats)}, ${where}`));
-  });
+  };
+  await withWriter(options, work, images.length > 0 ? IMAGE_TEXT_TO_TEXT : undefined);
 }
 
-type Stats = NonNullable<ReturnType<TextGenerator['session']>['last']>['stats'];
+type Stats = Answer['stats'];
 
 /** How fast it went, in words. */
 export function statsLine({

@@ -12,6 +12,7 @@ import { addGenerate } from './generate.ts';
 import { addImagine } from './imagine.ts';
 import { addInspect } from './inspect.ts';
 import { addInvert } from './invert.ts';
+import { addAsk, addDescribe } from './look.ts';
 import { complain, flush, isHangUp } from './output.ts';
 import { addPlan } from './plan.ts';
 import { addSearch } from './search.ts';
@@ -39,14 +40,17 @@ Examples:
   tessera start                                    see the model that ships with the package at work
   tessera classify photo.jpg --labels "a cat,a dog"
   tessera imagine "a drawing of a dog" -o dog.png
+  tessera ask drawing.png "what is on the left?"
   tessera search photos "a dog on a beach"
   tessera chat --model HuggingFaceTB/SmolLM2-135M-Instruct
   tessera inspect model.safetensors
 
 Exit codes: 0 done, 1 something failed, 2 what was given is wrong.`,
     );
+  addAsk(program);
   addChat(program);
   addClassify(program);
+  addDescribe(program);
   addDoctor(program);
   addEmbed(program);
   addGenerate(program);

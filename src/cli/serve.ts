@@ -7,16 +7,15 @@ import { lookUp, type ModelSource } from '../io/locate.ts';
 import type { FromPretrained } from '../io/pretrained.ts';
 import { statPath } from '../io/source.ts';
 import { type Models, type ServeOptions, type Server, serve } from '../serve/server.ts';
-import { CAUSAL_LM, IMAGE_TEXT_TO_TEXT, identify } from '../tasks/auto.ts';
+import { identify } from '../tasks/auto.ts';
 import { embedder } from '../tasks/embedder.ts';
-import { imageTextToText } from '../tasks/image-text-to-text.ts';
 import { shipped } from '../tasks/shipped.ts';
-import { textGeneration } from '../tasks/text-generation.ts';
 import { seconds } from './classifier.ts';
 import { type Loaded, withLoaded } from './loaded.ts';
 import { count, type DeviceOptions, type HubOptions, many, withDevice, withHub } from './options.ts';
 import { complain, print, printJson } from './output.ts';
 import { visible } from './text.ts';
+import { openWriter, WRITERS } from './writer.ts';
 
 type Options = DeviceOptions &
   HubOptions & {
@@ -88,7 +87,7 @@ async function serveCommand(options: Options): Promise<void> {
   if (second) await identify(second); // mistakes come out before anything is loaded
   const open = async (from: ModelSource, source: FromPretrained) => {
     const { device, dtype, progress_callback } = source; // --revision and its kin are of the first
-    const chat = model === undefined ? undefined : await chatOf(from, source);
+    const chat = model === undefined ? undefined : await openWriter(from, source);
     const alone = model === undefined ? await embedder(from, 'texts', source) : undefined;
     const embed = second ? await embedder(second, 'texts', { device, dtype, progress_callback }) : alone;
     const { model: shown, model_type } = (chat ?? embed)!;
@@ -113,18 +112,11 @@ async function serveCommand(options: Options): Promise<void> {
     else print(`${names.map(visible).join(' and ')} on ${where}, at ${server.url}/v1 - Ctrl-C ends it`);
     await untilStopped(server, json);
   };
-  await withLoaded(first, options, open, work, model === undefined ? undefined : CHAT);
+  await withLoaded(first, options, open, work, model === undefined ? undefined : WRITERS);
 }
 
 const log: ServeOptions['on_request'] = ({ method, path, status, ms }) =>
   complain(`${method} ${path} ${status} ${seconds(ms)}`);
-
-const CHAT = { ...CAUSAL_LM, ...IMAGE_TEXT_TO_TEXT };
-
-async function chatOf(from: ModelSource, source: FromPretrained) {
-  const { model_type } = await identify(from, source, CHAT);
-  return Object.hasOwn(IMAGE_TEXT_TO_TEXT, model_type) ? imageTextToText(from, source) : textGeneration(from, source);
-}
 
 /** Until it is told to stop: once for an end in order, twice for one now. */
 async function untilStopped(server: Server, json = false): Promise<void> {

@@ -6,6 +6,7 @@ import type { Classification } from '../tasks/zero-shot-image-classification.ts'
 import { type Opened, rows, seconds, withClassifier } from './classifier.ts';
 import { type DeviceOptions, withDevice } from './options.ts';
 import { complain, print, printJson } from './output.ts';
+import { talk } from './start-talk.ts';
 import { bar, beside, paint, percent, type Terminal, terminalOf, WIDTH } from './terminal.ts';
 import { pad, widest, wrap } from './text.ts';
 import { type Example, readConcepts, readDrawings, readScenes } from './world.ts';
@@ -52,6 +53,7 @@ async function start(options: DeviceOptions): Promise<void> {
     `tessera-clip, a small model that ships with Tessera, looks at ${drawings.length} drawings by a hand it has never seen: ` +
       `which of ${labels.length} things is each?`,
   );
+  let found: object = {};
   await withClassifier(await shipped('tessera-clip'), options, async ({ classify, about, where, load }) => {
     if (!options.json && classify.model.device.adapter.name === 'llvmpipe') {
       complain('(Lines that begin with "Warning:" are on limits of this software driver, and harmless.)');
@@ -80,7 +82,8 @@ async function start(options: DeviceOptions): Promise<void> {
       const time_ms = { load: Math.round(load), classify: Math.round(things.time), scenes: Math.round(places.time) };
       const { score, results } = things;
       const more = { labels: captions.length, score: places.score, results: places.results };
-      return printJson({ command: 'start', ...about, hypothesis_template, time_ms, score, results, scenes: more });
+      found = { command: 'start', ...about, hypothesis_template, time_ms, score, results, scenes: more };
+      return;
     }
     say(`\n${summary(places, captions.length, terminal)}`);
     say(
@@ -88,6 +91,8 @@ async function start(options: DeviceOptions): Promise<void> {
         'Your own: tessera classify photo.jpg --labels "a cat,a dog"',
     );
   });
+  const conversations = await talk(options, terminal);
+  if (options.json) printJson({ ...found, ...(conversations && { conversations }) });
 }
 
 type Examined = {

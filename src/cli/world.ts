@@ -5,7 +5,7 @@ import type { Pixels } from '../io/pixels.ts';
 import { decodeText } from '../io/source.ts';
 import { load_image } from '../tasks/load-image.ts';
 import { shipped } from '../tasks/shipped.ts';
-import { type Concept, captioned, openWorld, render, type Split } from '../world/index.ts';
+import { type Concept, captioned, openWorld, questioned, render, type Split } from '../world/index.ts';
 
 /** A picture and the label that is true of it. */
 export type Example = { picture: string; image: Pixels; truth: string };
@@ -45,5 +45,19 @@ export async function readScenes(): Promise<Example[]> {
   return Array.from({ length: count }, (_, index) => {
     const { scene, caption } = captioned(world, { seed, index, split }, { detail: 'full' });
     return { picture: `scene ${index}`, image: render(world, scene), truth: caption };
+  });
+}
+
+/** A picture, and a question of each kind about it with its answer. */
+export type Asked = { picture: string; image: Pixels; questions: ReturnType<typeof questioned>['questions'] };
+
+/** The first few of the scenes that conversations are measured on. */
+export async function readQuestions(most: number): Promise<Asked[]> {
+  const tests = (await readJson('tests.json')) as { conversations: { seed: number; split: Split } };
+  const { seed, split } = tests.conversations;
+  const world = await readWorld();
+  return Array.from({ length: most }, (_, index) => {
+    const { scene, questions } = questioned(world, { seed, index, split });
+    return { picture: `scene ${index}`, image: render(world, scene), questions };
   });
 }

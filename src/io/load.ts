@@ -14,8 +14,13 @@ import { UserError } from './error.ts';
 import { isObject } from './json.ts';
 import type { LayoutView, TensorView } from './layouts/index.ts';
 import { bytesPer, count } from './safetensors.ts';
+<<<<<<< HEAD
 import { find, keyOf, offer, reserve } from './shared.ts';
 import { typeFor, type WeightType } from './weight-type.ts';
+=======
+import { contentKeyOf, find, keyOf, offer, reserve } from './shared.ts';
+import type { WeightType } from './weight-type.ts';
+>>>>>>> ecb5a2c (tessera describe and ask, pictures in chat and generate, where each word looked; the same bytes in other files are one copy)
 import type { Requests } from './weights.ts';
 
 /**
@@ -95,14 +100,17 @@ export async function loadAll(
   const keys = new Map(jobs.map(({ t, view, stored }) => [t, keyOf(stored, view, t.dtype)]));
   using _ = await reserve(device, keys.values(), signal);
   const made = new Map<Tensor, Tensor>();
+  const contents = new Map<Tensor, string | undefined>();
   try {
-    for (const { t } of jobs) {
-      const share = find(device, keys.get(t));
-      if (!share) continue;
+    const share = (t: Tensor, key: string | undefined): boolean => {
+      const found = find(device, key);
+      if (!found) return false;
       const shared = new Tensor({ shape: t.shape, dtype: t.dtype });
-      settle(shared, share);
+      settle(shared, found);
       made.set(t, shared);
-    }
+      return true;
+    };
+    for (const { t } of jobs) share(t, keys.get(t));
     const fresh = [...wanted.values()].filter((t) => !made.has(t));
     await withRoom(device, async () => checkRoom(name, fresh, matrices, device));
     for (const { t, view, stored } of jobs) {
@@ -126,7 +134,10 @@ export async function loadAll(
         onBytes(stored.info.end - stored.info.begin);
         continue;
       }
-      made.set(t, await loadView(checkpoint, view, t.dtype as WeightType, { device, room, onBytes }));
+      const content = await contentKeyOf(stored, view, t.dtype);
+      contents.set(t, content);
+      if (share(t, content)) onBytes(stored.info.end - stored.info.begin);
+      else made.set(t, await loadView(checkpoint, view, t.dtype as WeightType, { device, room, onBytes }));
     }
     await device.pool.proven();
     await device.idle();
@@ -142,7 +153,7 @@ export async function loadAll(
     }
     assign(t, value);
     restoreBy(t, restore);
-    offer(t.storage as unknown as DeviceStorage, keys.get(t));
+    offer(t.storage as unknown as DeviceStorage, [keys.get(t), contents.get(t)]);
   }
   progress_callback?.({ status: 'ready', name });
 }

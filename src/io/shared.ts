@@ -1,5 +1,5 @@
-// Weights that several models take from the same place are on a device once, also while they are being loaded; the last that
-// lets go frees them.
+// Weights that several models take from the same place, or that are the same bytes, are on a device once; the last that lets go
+// frees them. Of the same place that holds while they are being loaded, too.
 import { DeviceStorage } from '../exec/run.ts';
 import type { Device } from '../gpu/device.ts';
 import type { Buffer } from '../gpu/pool.ts';
@@ -12,6 +12,23 @@ const kept = new WeakMap<Device, Map<string, Buffer>>();
 export function keyOf({ source, info }: CheckpointTensor, view: TensorView, dtype: string): string | undefined {
   if (source.identity === undefined || info.dtype.startsWith('F8')) return undefined; // fp8 has scales elsewhere
   return [source.identity, info.name, view.rows, view.transpose, dtype].join('|');
+}
+
+/** Smaller tensors are not worth a hash, larger ones are read in pieces. */
+const HASHED = [4096, 8 << 20] as const;
+
+/** What is the same for the same bytes in the same form, in whatever file; none where it is not worth knowing. */
+export async function contentKeyOf(
+  { source, info }: CheckpointTensor,
+  view: TensorView,
+  dtype: string,
+): Promise<string | undefined> {
+  const size = info.end - info.begin;
+  const { subtle } = globalThis.crypto ?? {}; // a page that is not secure has none
+  if (!subtle || size < HASHED[0] || size > HASHED[1] || info.dtype.startsWith('F8')) return undefined;
+  const bytes = (await source.read(info.begin, size)) as Uint8Array<ArrayBuffer>;
+  const hash = new Uint8Array(await subtle.digest('SHA-256', bytes));
+  return ['content', hash, info.dtype, view.shape, view.rows, view.transpose, dtype].join('|');
 }
 
 /** A share in what is on the device under this key. */
@@ -67,13 +84,21 @@ function orAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promis
   return Promise.race([work, aborted]).finally(() => signal.removeEventListener('abort', stop));
 }
 
-/** Lets others share it from now on. */
-export function offer({ device, buffer }: DeviceStorage, key: string | undefined): void {
-  if (key === undefined) return;
+const keysOf = new WeakMap<Buffer, Set<string>>();
+
+/** Lets others share it from now on, under each of these keys. */
+export function offer({ device, buffer }: DeviceStorage, keys: readonly (string | undefined)[]): void {
   const all = kept.get(device) ?? new Map<string, Buffer>();
   kept.set(device, all);
-  all.set(key, buffer);
+  const own = keysOf.get(buffer) ?? new Set<string>();
+  keysOf.set(buffer, own);
+  for (const key of keys) {
+    if (key === undefined) continue;
+    all.set(key, buffer);
+    own.add(key);
+  }
   buffer.freed = () => {
-    if (all.get(key) === buffer) all.delete(key);
+    for (const key of own) if (all.get(key) === buffer) all.delete(key);
+    own.clear();
   };
 }

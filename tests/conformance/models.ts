@@ -1,9 +1,9 @@
-// CLIP, SigLIP and LLaMA on golden checkpoints in the conformance table.
+// CLIP, SigLIP, LLaMA and LLaVA on golden checkpoints in the conformance table.
 import { runCase } from '../goldens/case.ts';
 import { openCase, type Place } from '../goldens/files.ts';
 import type { Result } from './check.ts';
 
-const SHORT = ['clip', 'siglip', 'llama', 'llama-gqa'];
+const SHORT = ['clip', 'siglip', 'llama', 'llama-gqa', 'llava'];
 const FULL = [
   ...SHORT,
   'clip-eos',
@@ -13,18 +13,34 @@ const FULL = [
   'clip-text-gelu',
   'clip-vision',
   'llama-rope3',
+  'llava-original-model',
+  'train-llava-projector',
 ];
 const FILES = ['config.json', 'golden.json', 'golden.safetensors', 'model.safetensors'];
+
+/** What some have beside these, and what they lack. */
+const TOKENIZER = ['tokenizer.json', 'tokenizer_config.json'];
+const MORE: Record<string, string[]> = {
+  llava: [
+    ...['generation_config.json', 'processor_config.json', 'prompts.json', 'picture0.png', 'picture1.png'],
+    ...TOKENIZER,
+  ],
+  'llava-original-model': [
+    ...['linear.safetensors', 'mlp2x_gelu.safetensors'],
+    ...['vision_tower/config.json', 'vision_tower/model.safetensors'],
+  ],
+};
+const LESS: Record<string, string[]> = {
+  'clip-openai': ['config.json'],
+  'llava-original-model': ['config.json', 'model.safetensors'],
+};
 
 /** Bundles lie two folders deep, as this file does. */
 function place(name: string): Place {
   const url = new URL(`../../tests/goldens/cases/${name}`, import.meta.url);
   if (url.protocol === 'file:') return { path: decodeURIComponent(url.pathname) };
-  const more = name.startsWith('llama') ? ['generation_config.json'] : [];
-  return {
-    url: url.href,
-    names: [...FILES, ...more].filter((file) => name !== 'clip-openai' || file !== 'config.json'),
-  };
+  const more = MORE[name] ?? (name.startsWith('llama') ? ['generation_config.json'] : []);
+  return { url: url.href, names: [...FILES, ...more].filter((file) => !LESS[name]?.includes(file)) };
 }
 
 export async function models(isFull: boolean): Promise<Result[]> {

@@ -56,6 +56,28 @@ test('two models hold one copy, and the last that goes frees it', async () => {
   expect(await held()).toBe(0);
 });
 
+test('the same bytes in other files, under other names, are one copy; other bytes are not', async () => {
+  const Other = pretrained('Other', (w) => ({ x: w.get('tower.a', [256, 256]), y: w.get('tower.b', [256, 256]) }));
+  const other = await mkdtemp(path.join(tmpdir(), 'tessera-test-'));
+  await copyFile(`${folder}/config.json`, `${other}/config.json`);
+  const plan = { dtype: 'F32', shape: [256, 256] } as const;
+  const values = (name: string) => Float32Array.from({ length: SIZE }, (_, i) => i + (name === 'tower.a' ? 0 : 0.25));
+  const names = new Map([['tower.a', plan] as const, ['tower.b', plan] as const]);
+  await saveSafetensors(`${other}/model.safetensors`, names, values);
+  const one = await load();
+  const two = await Other.from_pretrained(other);
+  expect(await held()).toBe(12 * SIZE); // a is shared
+  one.dispose();
+  expect([await held(), await first(two.x), await first(two.y)]).toEqual([8 * SIZE, 0, 0.25]);
+  const again = await load();
+  expect(await held()).toBe(12 * SIZE);
+  two.dispose();
+  expect(await first(again.a)).toBe(0);
+  again.dispose();
+  expect(await held()).toBe(0);
+  await rm(other, { recursive: true });
+});
+
 test('models that are loaded at the same time hold one copy', async () => {
   const reports: number[] = [];
   const options = { progress_callback: (e: Progress) => void ('loaded' in e && reports.push(e.loaded)) };

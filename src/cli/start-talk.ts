@@ -1,0 +1,67 @@
+// The second half of tessera start: the shipped LLaVA describes scenes that it has never seen and answers questions about them.
+import { shipped } from '../tasks/shipped.ts';
+import { seconds } from './classifier.ts';
+import type { DeviceOptions } from './options.ts';
+import { print } from './output.ts';
+import { beside, paint, type Terminal } from './terminal.ts';
+import { visible } from './text.ts';
+import { readQuestions } from './world.ts';
+import { withSeer } from './writer.ts';
+
+const SCENES = 3;
+/** Kinds of questions that are asked about each scene, the description first. */
+const KINDS = ['caption', 'what', 'colour', 'count'];
+
+type Turn = { question: string; answer: string; truth: string; right: boolean };
+export type Talk = {
+  score: { asked: number; right: number };
+  scenes: { picture: string; turns: Turn[] }[];
+  time_ms: number;
+};
+
+/** What it says; undefined where it does not ship. */
+export async function talk(options: DeviceOptions, terminal: Terminal): Promise<Talk | undefined> {
+  const model = await shipped('tessera-llava').catch(() => undefined);
+  if (model === undefined) return undefined;
+  const result: Talk = { score: { asked: 0, right: 0 }, scenes: [], time_ms: 0 };
+  const say = options.json ? () => {} : print;
+  say('\ntessera-llava, which ships too, looks at scenes that it has never seen, describes them and answers:');
+  await withSeer({ ...options, model }, async ({ task }) => {
+    const start = performance.now();
+    for (const { picture, image, questions } of await readQuestions(SCENES)) {
+      const turns: Turn[] = [];
+      using session = task.session();
+      for (const kind of KINDS) {
+        const { question, answer: truth } = questions.find((one) => one.kind === kind)!;
+        const content = [
+          { type: 'image' as const, image },
+          { type: 'text' as const, text: question },
+        ];
+        for await (const _ of session.stream([{ role: 'user', content }]));
+        const answer = session.last!.text.trim();
+        turns.push({ question, answer, truth, right: answer === truth });
+      }
+      result.scenes.push({ picture, turns });
+      if (!options.json)
+        say(
+          `\n${await beside(
+            image,
+            turns.flatMap((turn) => lines(turn, terminal)),
+            terminal,
+          )}`,
+        );
+    }
+    result.time_ms = Math.round(performance.now() - start);
+  });
+  const turns = result.scenes.flatMap((scene) => scene.turns);
+  result.score = { asked: turns.length, right: turns.filter(({ right }) => right).length };
+  const { asked, right } = result.score;
+  say(`\n${paint(terminal, 'bold', `${right} of ${asked} right, to the letter`)}, in ${seconds(result.time_ms)}.`);
+  say('Yours: tessera describe drawing.png, tessera ask drawing.png "what is on the left?", tessera chat');
+  return result;
+}
+
+const lines = ({ question, answer, truth, right }: Turn, terminal: Terminal): string[] => {
+  const verdict = right ? paint(terminal, 'green', 'right') : paint(terminal, 'red', `it is: ${truth}`);
+  return [paint(terminal, 'dim', question), `  ${visible(answer)}  ${verdict}`];
+};

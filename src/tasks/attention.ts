@@ -1,0 +1,69 @@
+// Where the words of an answer looked: the attention of their tokens to those of the picture, the mean of all heads and layers.
+import { run } from '../exec/run.ts';
+import { tensor } from '../ops/create.ts';
+import { stack } from './auto.ts';
+import type { ImageTextGenerator } from './image-text-to-text.ts';
+import type { ImageInput } from './load-image.ts';
+
+/** `map`: shares of a word's attention by patch, [rows, columns]; they are 1 together. `share`: of all that it looked at. */
+export type WordMap = { word: string; share: number; map: number[][] };
+
+/** Of an answer `ids` to a prompt with one picture. */
+export async function attentionOf(
+  { model, tokenizer, processor }: ImageTextGenerator,
+  image: ImageInput,
+  prompt_ids: readonly number[],
+  ids: readonly number[],
+): Promise<WordMap[]> {
+  const picture = await processor.prepare(image);
+  const size = processor.size(picture);
+  const start = prompt_ids.indexOf(model.image_token_id);
+  const all = [...prompt_ids, ...ids.slice(0, -1)]; // each token is chosen at the place before it
+  using pixel_values = stack([picture]);
+  using input_ids = tensor([all], { dtype: 'i32' });
+  const taps = Array.from({ length: model.sizes.num_hidden_layers }, (_, i) =>
+    model.tap(`language_model.model.layers.${i}.self_attn`),
+  );
+  model.forward({ input_ids, pixel_values });
+  const maps = taps.map((tap) => tap.attentions[0]!.mean(1).squeeze(0)); // [L, L]
+  for (const tap of taps) tap.close();
+  const mean = maps.reduce((sum, map) => sum.add(map)).div(maps.length);
+  const looked = mean
+    .narrow(0, prompt_ids.length - 1, ids.length)
+    .narrow(1, start, size)
+    .contiguous();
+  await run([looked], { device: model.device });
+  const data = await looked.data();
+  looked.dispose();
+  const side = Math.floor(Math.sqrt(size));
+  const first = size - side * side; // the class token
+  return wordsOf(ids, tokenizer).map(({ word, tokens }) => {
+    const sum = new Float64Array(side * side);
+    let share = 0;
+    for (const token of tokens) {
+      for (let i = 0; i < side * side; i++) sum[i]! += data[token * size + first + i]!;
+      for (let i = 0; i < size; i++) share += data[token * size + i]! / tokens.length;
+    }
+    const total = sum.reduce((a, b) => a + b, 0) || 1;
+    const map = Array.from({ length: side }, (_, y) =>
+      [...sum.subarray(y * side, (y + 1) * side)].map((v) => v / total),
+    );
+    return { word, share, map };
+  });
+}
+
+/** Words of an answer, and which of its tokens they are made of. */
+function wordsOf(ids: readonly number[], tokenizer: ImageTextGenerator['tokenizer']) {
+  const words: { word: string; tokens: number[] }[] = [];
+  let before = '';
+  for (const token of ids.keys()) {
+    const text = tokenizer.decode(ids.slice(0, token + 1), { skip_special_tokens: true });
+    const piece = text.slice(before.length);
+    before = text;
+    if (piece === '') continue;
+    if (words.length === 0 || /^\s/.test(piece)) words.push({ word: '', tokens: [] });
+    words.at(-1)!.word += piece.trim();
+    words.at(-1)!.tokens.push(token);
+  }
+  return words.filter(({ word }) => word !== '');
+}
