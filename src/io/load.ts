@@ -14,13 +14,8 @@ import { UserError } from './error.ts';
 import { isObject } from './json.ts';
 import type { LayoutView, TensorView } from './layouts/index.ts';
 import { bytesPer, count } from './safetensors.ts';
-<<<<<<< HEAD
-import { find, keyOf, offer, reserve } from './shared.ts';
-import { typeFor, type WeightType } from './weight-type.ts';
-=======
 import { contentKeyOf, find, keyOf, offer, reserve } from './shared.ts';
-import type { WeightType } from './weight-type.ts';
->>>>>>> ecb5a2c (tessera describe and ask, pictures in chat and generate, where each word looked; the same bytes in other files are one copy)
+import { typeFor, type WeightType } from './weight-type.ts';
 import type { Requests } from './weights.ts';
 
 /**
