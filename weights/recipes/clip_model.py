@@ -132,7 +132,9 @@ def waves(side, width):
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum made orthogonal by five Newton-Schulz steps (Keller Jordan, 2024); equal shapes go together."""
+    """Momentum made orthogonal by five Newton-Schulz steps (Keller Jordan, 2024); equal shapes go together.
+
+    Kernels of convolutions [out, in, h, w] are matrices [out, in * h * w]."""
 
     def __init__(self, params, lr, momentum=0.95, weight_decay=0.1):
         super().__init__(params, {'lr': lr, 'momentum': momentum, 'weight_decay': weight_decay})
@@ -143,12 +145,13 @@ class Muon(torch.optim.Optimizer):
             shapes = {}
             for p in group['params']:
                 shapes.setdefault(p.shape, []).append(p)
-            for (rows, columns), params in shapes.items():
+            for shape, params in shapes.items():
                 for p in params:
                     m = self.state[p].setdefault('momentum', torch.zeros_like(p))
                     m.lerp_(p.grad, 1 - group['momentum'])
                 update = torch.stack([p.grad.lerp(self.state[p]['momentum'], group['momentum']) for p in params])
-                update = orthogonal(update) * max(1, rows / columns) ** 0.5
+                matrices = update.flatten(2)
+                update = orthogonal(matrices).view_as(update) * max(1, matrices.shape[1] / matrices.shape[2]) ** 0.5
                 for p, u in zip(params, update):
                     p.mul_(1 - group['lr'] * group['weight_decay']).sub_(u, alpha=group['lr'])
 

@@ -3,6 +3,7 @@
 // `detail` one caption in two is full, and then `wrong` is a full caption of almost the same scene. Without a count it goes on for ever.
 // With "give": "lessons" a line is {pictures, questions} of one scene, two scenes or none, and so many pictures;
 // with "give": "exam" it is {scene, questions}, one of each kind, and a picture; with "pairs" and "talk" only these.
+// With `poster` they are of one big thing, sometimes of two: {concepts, hands} are the names to choose from.
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -21,16 +22,17 @@ const { outputFiles } = await build({
 });
 const bundle = join(await mkdtemp(join(tmpdir(), 'world-')), 'world.mjs'); // Node 20 does not read TypeScript
 await writeFile(bundle, outputFiles[0].contents);
-const { openWorld, Random, makeScene, changed, caption, render, ask, compare, questioned, talk } = await import(pathToFileURL(bundle).href);
+const { openWorld, Random, makeScene, changed, caption, render, ask, compare, questioned, talk, isUnseen, COLOUR_NAMES, PLACES, SIDE } =
+  await import(pathToFileURL(bundle).href);
 await rm(dirname(bundle), { recursive: true });
-const { seed, split, first = 0, count = Infinity, wording, detail, give = 'captions' } = JSON.parse(process.argv[2]);
+const { seed, split, first = 0, count = Infinity, wording, detail, poster, give = 'captions' } = JSON.parse(process.argv[2]);
 const world = await openWorld((file) => readFile(at(`../world/${file}`)));
 process.stdout.on('error', () => process.exit()); // the reader is done
 
 const makers = {
   captions(index) {
     const random = new Random('caption', seed, split, index);
-    const scene = makeScene(world, { seed, index, split });
+    const scene = poster ? makePoster(index) : makeScene(world, { seed, index, split });
     const isFull = detail === 'full' || (!detail && random.chance(50));
     const right = caption(world, scene, random, { wording, detail: isFull ? 'full' : 'some' });
     const wrong = isFull
@@ -75,4 +77,28 @@ for (let index = first; index < first + count; index++) {
   if (!process.stdout.write(Buffer.concat([Buffer.from(`${JSON.stringify(line)}\n`), ...pixels]))) {
     await once(process.stdout, 'drain');
   }
+}
+
+/** Eight in ten: one thing in the middle, as large as it was drawn; then one smaller at any place; then two side by side. */
+function makePoster(index) {
+  const random = new Random('poster', split, seed, index);
+  const background = random.pick(COLOUR_NAMES);
+  const kind = random.pick(['full', 'full', 'full', 'full', 'full', 'full', 'full', 'full', 'placed', 'pair']);
+  const places = { full: ['middle'], placed: [random.pick(PLACES)], pair: ['left', 'right'] }[kind];
+  const [low, high] = { full: [40, 42], placed: [32, 38], pair: [29, 31] }[kind];
+  const things = [];
+  for (const place of places) {
+    const free = poster.concepts.filter(
+      (name) => isUnseen(name, background, place) === (split === 'unseen') && things.every((t) => t.name !== name),
+    );
+    const name = random.pick(free);
+    const hand = random.pick(poster.hands.filter((one) => world.hands.get(one).drawn.has(name)));
+    const side = random.between(low, high);
+    const across = { left: 1, right: -1 }[place] ?? 0;
+    const along = { top: 1, bottom: -1 }[place] ?? 0;
+    const room = (SIDE - side) / 2;
+    const at = (way) => Math.round(room - way * (room - 1)) + (way ? 0 : random.between(-1, 1));
+    things.push({ name, hand, size: 'big', place, x: at(across), y: at(along), side });
+  }
+  return { background, things };
 }
