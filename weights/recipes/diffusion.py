@@ -84,6 +84,7 @@ def main():
     parser.add_argument('--resume', type=Path)
     parser.add_argument('--export-only', action='store_true', help='only export the averages of the checkpoint, for a look')
     parser.add_argument('--score-only', action='store_true')
+    parser.add_argument('--expected', type=Path, help='also write what was drawn and measured in a sample to this file')
     args = parser.parse_args()
     torch.set_num_threads(1)
     spec = json.loads((HERE / '../world/posters.json').read_text())
@@ -112,7 +113,7 @@ def main():
             train_unet(unet, latents, words, empty, alphas, args.minutes, work / 'unet-run.pt', pace)
         export(args.out, vae, unet, tower, tokenizer)
     if not args.export_only:
-        score(args.out, spec, posters, work)
+        score(args.out, spec, posters, work, args.expected)
 
 
 if __name__ == '__main__':

@@ -16,8 +16,9 @@ from diffusion_train import to_model
 from pictures import Scenes
 
 HERE = Path(__file__).parent
-JUDGE_SEED, JUDGE_PICTURES, JUDGE_EPOCHS = 77, 6000, 6
+JUDGE_SEED, JUDGE_PICTURES, JUDGE_EPOCHS = 77, 8000, 10
 JUDGE_HANDS = ['twemoji', 'noto', 'noto-v1', 'fluent-emoji-flat', 'emojione']
+SAMPLE = 20  # pictures that are measured again by Tessera
 EDGE = 3  # pixels of the border whose mean is the background's colour
 
 
@@ -111,16 +112,19 @@ def psnr(vae, pictures):
     return (-10 * ((back - pictures) / 2).square().mean((1, 2, 3)).log10()).mean().item()
 
 
+def bytes_of(pictures):
+    return ((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
 def sheet(pictures, file, across=20):
     """The pictures on one sheet, to be looked at."""
-    bytes_ = ((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    rows = len(bytes_) // across
-    grid = bytes_[:rows * across].reshape(rows, across, 64, 64, 3).transpose(0, 2, 1, 3, 4)
+    rows = len(pictures) // across
+    grid = bytes_of(pictures)[:rows * across].reshape(rows, across, 64, 64, 3).transpose(0, 2, 1, 3, 4)
     Image.fromarray(grid.reshape(rows * 64, across * 64, 3)).save(file)
 
 
-def score(folder, spec, posters, work):
-    """Measures `folder` and writes its README.md; pictures to look at go to `work`."""
+def score(folder, spec, posters, work, expected):
+    """Measures `folder` and writes its README.md; pictures to look at go to `work`, what Tessera must find again to `expected`."""
     concepts = {c['name']: c['phrase'] for c in json.loads((HERE / '../world/concepts.json').read_text())}
     judge = judge_of(spec, posters, work / 'judge.pt')
     clip = AutoModel.from_pretrained(HERE / '../tessera-clip', dtype=torch.float32).eval()
@@ -130,12 +134,15 @@ def score(folder, spec, posters, work):
     pipe.set_progress_bar_config(disable=True)
 
     @torch.no_grad()
+    def seen(pictures):
+        images = [Image.fromarray(p) for p in bytes_of(pictures)]
+        return clip(**words, **processor(images, return_tensors='pt')).logits_per_image
+
+    @torch.no_grad()
     def measure(pictures, names, colours=None):
         """Percent named right by the judge, by tessera-clip, and percent of colours right."""
         truth = torch.tensor([spec['concepts'].index(name) for name in names])
-        images = [Image.fromarray(p) for p in ((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()]
-        seen = clip(**words, **processor(images, return_tensors='pt')).logits_per_image
-        rates = [(logits.argmax(1) == truth).float().mean().item() * 100 for logits in (judge(pictures), seen)]
+        rates = [(logits.argmax(1) == truth).float().mean().item() * 100 for logits in (judge(pictures), seen(pictures))]
         right = [a == b for a, b in zip(colour_of(pictures), colours or [])]
         return [*rates, 100 * np.mean(right) if right else None, len(names)]
 
@@ -144,6 +151,12 @@ def score(folder, spec, posters, work):
     drawn = draw(pipe, list(prompts), spec)
     sheet(drawn, work / 'drawn.png')
     rows = [('**drawn from words**', measure(drawn, names, colours))]
+    if expected:
+        by_clip = [spec['concepts'][i] for i in seen(drawn[:SAMPLE]).argmax(1)]
+        means = bytes_of(drawn[:SAMPLE]).mean((1, 2, 3)).round(2).tolist()
+        asked_for = zip(prompts, names, colours, by_clip, colour_of(drawn), means)
+        keys = ('prompt', 'name', 'background', 'named', 'seen_background', 'mean')
+        pictures = [dict(zip(keys, one), seed=tests['seed'] + i) for i, one in enumerate(asked_for)]
     lines, pixels = posters(spec, spec['hands'], tests['seed'], 3 * tests['unseen'], 'unseen')
     lone = [line for line in lines if len(line['scene']['things']) == 1][:tests['unseen']]
     of = ([line['scene']['things'][0]['name'] for line in lone], [line['scene']['background'] for line in lone])
@@ -157,6 +170,9 @@ def score(folder, spec, posters, work):
         world = json.loads((HERE / '../world/tests.json').read_text())['scenes']
         scenes = np.stack([p for _, p in Scenes(dict(**world, detail='full')).raw(world['count'])])
         vae_scenes = psnr(pipe.vae, to_model(scenes))
+        if expected:
+            trips = [round(psnr(pipe.vae, to_model(scene[None])), 3) for scene in scenes[:SAMPLE]]
+            expected.write_text(json.dumps(dict(pictures=pictures, scenes=trips), indent=1) + '\n')
         x, of = singles(lines, pixels)
         back = torch.cat([pipe.vae.decode(pipe.vae.encode(p).latent_dist.mean).sample for p in x.split(50)]).clamp(-1, 1)
     rows.append(('for comparison: the generator\'s own pictures', measure(x, of)))
