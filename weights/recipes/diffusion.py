@@ -13,6 +13,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from diffusion_score import score
@@ -54,6 +55,10 @@ def export(folder, vae, unet, tower, tokenizer):
     StableDiffusionPipeline(**{name: part.half() for name, part in parts.items()}, tokenizer=tokenizer, safety_checker=None,
                             scheduler=DDIMScheduler(**SCHEDULER), feature_extractor=None,
                             requires_safety_checker=False).save_pretrained(folder)
+    for file in folder.rglob('*.safetensors'):
+        file.chmod(0o644)
+    theirs, ours = (load_file(at / 'model.safetensors') for at in (HERE / '../tessera-clip', folder / 'text_encoder'))
+    assert all(torch.equal(theirs[name], t) for name, t in ours.items()), 'the text encoder is not tessera-clip\'s'
     for part in parts.values():
         part.float()
 

@@ -1,0 +1,88 @@
+// The shipped model against diffusers: tessera-diffusion.json is written by its recipe (weights/recipes/diffusion.py --expected).
+import { readFileSync } from 'node:fs';
+import { expect, test, vi } from 'vitest';
+import { concat, Generator, pipeline, StableDiffusionPipeline } from '../../src/index.ts';
+import type { Pixels } from '../../src/io/pixels.ts';
+import { shipped } from '../../src/tasks/shipped.ts';
+import { VaeImageProcessor } from '../../src/tasks/vae-image-processor.ts';
+import { COLOUR_NAMES, COLOURS, makeScene, openWorld, render } from '../../src/world/index.ts';
+
+type Drawn = { prompt: string; seed: number; name: string; background: string; named: string; seen_background: string };
+type Expected = { pictures: (Drawn & { mean: number })[]; scenes: number[] };
+const { pictures, scenes } = JSON.parse(
+  readFileSync(new URL('tessera-diffusion.json', import.meta.url), 'utf8'),
+) as Expected;
+
+vi.setConfig({ testTimeout: 600_000 });
+
+const SIDE = 64;
+const EDGE = 3; // as weights/recipes/diffusion_score.py has it
+
+const json = async (file: string) => JSON.parse(readFileSync(`${await shipped('world')}/${file}`, 'utf8'));
+
+/** The colour that is nearest to the mean of the border. */
+function backgroundOf({ data }: Pixels): string {
+  const sum = [0, 0, 0];
+  let count = 0;
+  for (let i = 0; i < SIDE * SIDE; i++) {
+    const near = [i % SIDE, Math.floor(i / SIDE)].some((at) => at < EDGE || at >= SIDE - EDGE);
+    if (!near) continue;
+    count++;
+    for (let c = 0; c < 3; c++) sum[c]! += data[3 * i + c]!;
+  }
+  const far = (name: (typeof COLOUR_NAMES)[number]) => Math.hypot(...sum.map((s, c) => s / count - COLOURS[name][c]!));
+  return COLOUR_NAMES.toSorted((a, b) => far(a) - far(b))[0]!;
+}
+
+/** Mean decibels between two pictures. */
+function decibels(a: Pixels, b: ArrayLike<number>): number {
+  const squares = a.data.reduce((sum, v, i) => sum + ((v - b[i]!) / 255) ** 2, 0);
+  return -10 * Math.log10(squares / a.data.length);
+}
+
+test('draws what diffusers draws from the same noise, and tessera-clip names it alike', async () => {
+  const { concepts, tests } = await json('posters.json');
+  const phrases = new Map<string, string>(
+    (await json('concepts.json')).map(({ name, phrase }: { name: string; phrase: string }) => [name, phrase]),
+  );
+  using pipe = await StableDiffusionPipeline.from_pretrained(await shipped('tessera-diffusion'));
+  using classify = await pipeline('zero-shot-image-classification');
+  const noise = pictures.map(({ seed }) => new Generator(seed, { algorithm: 'torch' }).randn([1, 4, 16, 16]));
+  using latents = concat(noise);
+  const { images } = await pipe(
+    pictures.map(({ prompt }) => prompt),
+    { latents, height: SIDE, width: SIDE, num_inference_steps: tests.steps, guidance_scale: tests.guidance_scale },
+  );
+  for (const t of noise) t.dispose();
+  const seen = await classify(
+    images,
+    concepts.map((name: string) => phrases.get(name)!),
+  );
+  const named = seen.map(([best]) => best!.label);
+  for (const [i, { mean, seen_background, prompt }] of pictures.entries()) {
+    const { data } = images[i]!;
+    expect(Math.abs(data.reduce((sum, v) => sum + v, 0) / data.length - mean), prompt).toBeLessThan(0.5);
+    expect(backgroundOf(images[i]!), prompt).toBe(seen_background);
+  }
+  const alike = pictures.filter((one, i) => phrases.get(one.named) === named[i]);
+  expect(alike.length).toBeGreaterThanOrEqual(pictures.length - 1); // two names can be equally likely
+});
+
+test('brings scenes back as well as in torch', async () => {
+  const folder = await shipped('world');
+  const world = await openWorld(async (file) => readFileSync(`${folder}/${file}`));
+  const { seed, split } = (await json('tests.json')).scenes;
+  using pipe = await StableDiffusionPipeline.from_pretrained(await shipped('tessera-diffusion'));
+  const { vae } = pipe.components;
+  const processor = new VaeImageProcessor({ vae_scale_factor: 4 });
+  const given = scenes.map((_, index) => render(world, makeScene(world, { seed, index, split })));
+  using x = processor.preprocess(given);
+  using latents = (await vae.encode(x)).mean;
+  using back = vae.decode(latents);
+  const values = await back.mul(127.5).add(127.5).maximum(0).minimum(255).data();
+  const area = SIDE * SIDE;
+  for (const [i, expected] of scenes.entries()) {
+    const own = Array.from({ length: 3 * area }, (_, k) => values[(3 * i + (k % 3)) * area + Math.floor(k / 3)]!);
+    expect(Math.abs(decibels(given[i]!, own) - expected), `scene ${i}`).toBeLessThan(0.05);
+  }
+});
