@@ -9,9 +9,10 @@ import { COLOUR_NAMES, COLOURS, makeScene, openWorld, render } from '../../src/w
 
 type Drawn = { prompt: string; seed: number; name: string; background: string; named: string; seen_background: string };
 type Expected = { pictures: (Drawn & { mean: number })[]; scenes: number[] };
-const { pictures, scenes } = JSON.parse(
-  readFileSync(new URL('tessera-diffusion.json', import.meta.url), 'utf8'),
-) as Expected;
+const expected = JSON.parse(readFileSync(new URL('tessera-diffusion.json', import.meta.url), 'utf8')) as Expected;
+const COUNT = process.env.MODE === 'full' ? 20 : 5; // a picture takes seconds on a software adapter
+const pictures = expected.pictures.slice(0, COUNT);
+const scenes = expected.scenes.slice(0, COUNT);
 
 vi.setConfig({ testTimeout: 600_000 });
 
@@ -81,8 +82,8 @@ test('brings scenes back as well as in torch', async () => {
   using back = vae.decode(latents);
   const values = await back.mul(127.5).add(127.5).maximum(0).minimum(255).data();
   const area = SIDE * SIDE;
-  for (const [i, expected] of scenes.entries()) {
+  for (const [i, wanted] of scenes.entries()) {
     const own = Array.from({ length: 3 * area }, (_, k) => values[(3 * i + (k % 3)) * area + Math.floor(k / 3)]!);
-    expect(Math.abs(decibels(given[i]!, own) - expected), `scene ${i}`).toBeLessThan(0.05);
+    expect(Math.abs(decibels(given[i]!, own) - wanted), `scene ${i}`).toBeLessThan(0.05);
   }
 });
