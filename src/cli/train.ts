@@ -1,7 +1,8 @@
 // tessera train: a part of a model learns the drawn world.
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Command } from 'commander';
+import { makeFolder } from '../gpu/make-folder.ts';
 import { explain, UserError } from '../io/error.ts';
 import { writeSafetensors } from '../io/safetensors.ts';
 import { saveModel } from '../io/save-model.ts';
@@ -94,7 +95,7 @@ async function notesOf(bytes: Uint8Array, at: string): Promise<{ settings: Setti
 
 async function projector(options: Options): Promise<void> {
   const { settings, bytes, held } = await settle(options);
-  await explain(options.out, 'cannot be made', () => mkdir(options.out, { recursive: true }));
+  await explain(options.out, 'cannot be made', () => makeFolder(options.out));
   const open: Parameters<typeof withLoaded<ImageTextGenerator>>[2] = (from, { dtype, ...more }) =>
     imageTextToText(from, { ...more, dtype: { multi_modal_projector: 'f32', default: dtype as 'f32' } });
   await withLoaded(
