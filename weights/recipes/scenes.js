@@ -1,7 +1,7 @@
 // Scenes of the drawn world on stdout, for recipes: `node scenes.js '{"seed": 1, "split": "seen", "first": 0, "count": 10}'`.
 // Each is a line of JSON ({scene, caption, wrong}) and 64x64x3 bytes. `wording` and `detail` are those of src/world/words.ts; without
 // `detail` one caption in two is full, and then `wrong` is a full caption of almost the same scene. Without a count it goes on for ever.
-// With "give": "lessons" a line is {pictures, questions} of one scene, two scenes or none, and so many pictures;
+// With "give": "lessons" a line is {pictures, scenes, questions} of one scene, two or none, and so many pictures;
 // with "give": "exam" it is {scene, questions}, one of each kind, and a picture; with "pairs" and "talk" only these.
 // With `poster` they are of one big thing, sometimes of two: {concepts, hands} are the names to choose from.
 import { once } from 'node:events';
@@ -53,7 +53,7 @@ const makers = {
       : makeScene(world, { seed: seed + 1, index, split });
     const scenes = random.chance(50) ? [one, other] : [other, one];
     const questions = Array.from({ length: turns }, () => compare(world, scenes, random, { wording }));
-    return { line: { pictures: 2, questions }, scenes };
+    return { line: { pictures: 2, scenes, questions }, scenes };
   },
   talk(index, turns = 1) {
     const random = new Random('talk', seed, split, index);
@@ -67,7 +67,7 @@ const makers = {
     const scene = makeScene(world, { seed, index, split });
     const kinds = 'what what where where size yes-no yes-no colour count all caption'.split(' ');
     const questions = kinds.map((kind) => ask(world, scene, random, { kind, wording }));
-    return { line: { pictures: 1, questions }, scenes: [scene] };
+    return { line: { pictures: 1, scenes: [scene], questions }, scenes: [scene] };
   },
 };
 const made = makers[give];
