@@ -24,7 +24,7 @@ from llava_words import TEMPLATE, build
 from pictures import SIZE, Drawings, normalise, singles
 
 SEED = 20247
-LESSONS, SINGLES = 24, 24  # a step: scenes with all their questions, and single things
+LESSONS, SINGLES, SIGHTS = 16, 16, 96  # a step: scenes with their questions, single things, scenes to name things in
 LAYERS = [-3, -1]  # of the tower: patches tell things apart best in the middle, the class token at the end
 MUON_LR, ADAM_LR = 0.02, 2e-3
 ATTENTION = {'vision_config': 'sdpa', 'text_config': 'eager'}  # on CPUs the others are slow with a mask
@@ -91,6 +91,22 @@ def learn(model, rows, packer, features, names, found, device):
     return spoken, F.cross_entropy(words.float(), names.words[found[known]].to(device))
 
 
+def name(model, features, packer, names, found, device):
+    """The mean cross-entropy of words given to `found` by the projector, and by the first layer that reads what it says."""
+    lm, known = model.model.language_model, found >= 0
+    start = torch.tensor(packer.start).to(device)
+    with torch.autocast(device, torch.bfloat16):
+        pictures = model.model.multi_modal_projector(features)
+        x = torch.cat([lm.embed_tokens(start).expand(len(pictures), -1, -1).to(pictures.dtype), pictures], 1)
+        n = x.shape[1]
+        positions = torch.arange(n, device=device).unsqueeze(0)
+        mask = torch.full((n, n), -1e9, device=device).triu(1).expand(1, 1, n, n)
+        read = lm.layers[0](x, attention_mask=mask, position_ids=positions, position_embeddings=lm.rotary_emb(x, positions))
+        said = [model.lm_head(lm.norm(y[known])) for y in (pictures, read[:, len(start):])]
+    truth = names.words[found[known]].to(device)
+    return sum(F.cross_entropy(words.float(), truth) for words in said) / 2
+
+
 def train(model, tower, tokenizer, concepts, drawings, steps, minutes, checkpoint, pace):
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model.to(device).train()
@@ -101,7 +117,7 @@ def train(model, tower, tokenizer, concepts, drawings, steps, minutes, checkpoin
     optimisers = [Muon(matrices, MUON_LR), torch.optim.AdamW(rest, ADAM_LR, betas=(0.9, 0.98), weight_decay=0.01)]
     bases = [pace * MUON_LR, pace * ADAM_LR]
     rng, gen = random.Random(SEED), torch.Generator().manual_seed(SEED)
-    step, spent, averages, before = 0, 0, [0] * 4, 0
+    step, spent, averages, before = 0, 0, [0] * 5, 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False)
         step, spent = before, _ = state['step'], state['spent']
@@ -134,6 +150,14 @@ def train(model, tower, tokenizer, concepts, drawings, steps, minutes, checkpoin
         found = torch.stack([names.of_single(c, a, b) for c, a, b in zip(chosen, alpha, backgrounds)])
         return learn(model, rows, packer, look(tower, normalise(rgb).to(device)), names, found, device)
 
+    sights = Lessons(seed=SEED + 2, split='seen', give='sights', first=step * SIGHTS)
+
+    def sight():
+        pictures, _, shown = zip(*sights.take(SIGHTS))
+        found = torch.stack([names.of_scene(scene, rng) for (scene,) in shown])
+        pixels = normalise(to_pixels(np.concatenate(pictures), gen)).to(device)
+        return name(model, look(tower, pixels), packer, names, found, device)
+
     while (done := progress.at(step)) < 1:
         rate = min(1, (step + 1) / 50, (1 - done) / 0.6)
         for o, base in zip(optimisers, bases):
@@ -144,6 +168,9 @@ def train(model, tower, tokenizer, concepts, drawings, steps, minutes, checkpoin
             spoken, named = part()
             ((spoken + NAMING * named) / 2).backward()
             losses += [spoken.item(), named.item()]
+        named = sight()
+        named.backward()
+        losses.append(named.item())
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         with torch.autocast(device, torch.bfloat16):
             optimisers[0].step()
@@ -156,7 +183,7 @@ def train(model, tower, tokenizer, concepts, drawings, steps, minutes, checkpoin
         if step % 50 == 0:
             losses = ' '.join(f'{a:.3f}' for a in averages)
             print(f'step {step}, {100 * done:.1f} %, loss {losses}, {progress.spent:.0f} s', flush=True)
-        if step % 200 == 0:
+        if step % 100 == 0:
             draft = checkpoint.with_suffix('.draft')
             torch.save(dict(step=step, spent=progress.spent, model=model.state_dict(), rng=rng.getstate(), gen=gen.get_state(),
                             optimisers=[o.state_dict() for o in optimisers]), draft)

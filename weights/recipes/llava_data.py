@@ -63,6 +63,7 @@ class Packer:
         self.tokenizer, self.known = tokenizer, {}
         self.bos, self.eos, self.pad, self.image = (
             getattr(tokenizer, f'{n}_token_id') for n in ('bos', 'eos', 'pad', 'image'))
+        self.start = [self.bos, *self.ids('user: ')]  # before a picture
         facts = ' '.join([c['phrase'] + ' ' + c['name'] for c in concepts] + list(COLOURS) + list(PLACED))
         facts += ' small big first second how many animal plant food drink building vehicle object'
         self.facts = set(self.ids(' ' + facts)) | set(self.ids(facts))
@@ -80,7 +81,7 @@ class Packer:
         """(ids, positions, segment, is answer): turn k is segment k + 1; 0 is seen by all."""
         start = [self.bos]
         if pictures:
-            start += self.ids('user: ') + ([self.image] * COLUMNS + self.ids('\n')) * pictures
+            start = self.start + ([self.image] * COLUMNS + self.ids('\n')) * pictures
         ids, segments, answers, positions = list(start), [0] * len(start), [False] * len(start), list(range(len(start)))
         together = rng.random() < TOGETHER
         turns = turns[:rng.randint(1, 6)] if together else turns

@@ -2,7 +2,8 @@
 // Each is a line of JSON ({scene, caption, wrong}) and 64x64x3 bytes. `wording` and `detail` are those of src/world/words.ts; without
 // `detail` one caption in two is full, and then `wrong` is a full caption of almost the same scene. Without a count it goes on for ever.
 // With "give": "lessons" a line is {pictures, scenes, questions} of one scene, two or none, and so many pictures;
-// with "give": "exam" it is {scene, questions}, one of each kind, and a picture; with "pairs" and "talk" only these.
+// with "give": "exam" it is {scene, questions}, one of each kind, and a picture; with "pairs" and "talk" only these;
+// with "sights" only pictures and their scenes.
 // With `poster` they are of one big thing, sometimes of two: {concepts, hands} are the names to choose from.
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -43,6 +44,10 @@ const makers = {
   exam(index) {
     const { scene, questions } = questioned(world, { seed, index, split }, { wording });
     return { line: { scene, questions }, scenes: [scene] };
+  },
+  sights(index) {
+    const scene = makeScene(world, { seed, index, split });
+    return { line: { scenes: [scene], questions: [] }, scenes: [scene] };
   },
   /** Half of the pairs differ in one truth, so that no answer is rare. */
   pairs(index, turns = 1) {
