@@ -50,7 +50,7 @@ def exam(split, wording, seed, count):
 
 
 def measure(answer, split, wording, seed, count):
-    """({kind: (right, asked)}, [question, truth, answer] of each)."""
+    """{kind: [right, asked]}."""
     rows = list(exam(split, wording, seed, count))
     rows.sort(key=lambda r: KINDS.index(r[0]))  # answers of like length together
     given = answer([(pictures, question) for _, pictures, question, _ in rows])
@@ -58,7 +58,7 @@ def measure(answer, split, wording, seed, count):
     for (kind, _, _, truth), said in zip(rows, given):
         counts[kind][0] += said == truth
         counts[kind][1] += 1
-    return counts, [(kind, question, truth, said) for (kind, _, question, truth), said in zip(rows, given)]
+    return counts
 
 
 def percent(right, asked):
@@ -71,9 +71,9 @@ def score(folder, drawings_folder, concepts, expected=None):
     tests = json.loads((HERE / '../world/tests.json').read_text())
     assert tests['concepts'] == [c['name'] for c in concepts], 'the concepts are not those that were fixed for tests'
     seed, count, split = (tests['conversations'][k] for k in ('seed', 'count', 'split'))
-    columns, log = [], {}
+    columns = []
     for name, *options in (('unseen', split, 'seen'), ('unseen wordings', split, 'unseen'), ('seen', 'seen', 'seen')):
-        counts, log[name] = measure(answer, *options, seed, count)
+        counts = measure(answer, *options, seed, count)
         print(name, {k: percent(*v) for k, v in counts.items()}, flush=True)
         columns.append(counts)
     scores = '\n'.join(f'| {SAID[k]} | {" | ".join(percent(*c[k]) for c in columns)} |' for k in KINDS)
@@ -101,7 +101,6 @@ def score(folder, drawings_folder, concepts, expected=None):
     for key, value in facts.items():
         card = card.replace('{' + key + '}', value)
     (folder / 'README.md').write_text(card)
-    (folder.parent / 'llava-answers.json').write_text(json.dumps({'names': names, **log}, indent=1))
     if expected:
         write_expected(answer, expected, seed, split)
 
