@@ -17,7 +17,7 @@ fn y_set(i: u32, v: E) { y[i] = v; }
 // one E; of floats by their values, which may be computed as they are read
 fn moved(i: u32) -> E { return x_bits(i); }
 fn moved_one(i: u32) -> E { return bitcast<E>(x_at(i)); }
-fn moved_quad(i: u32) -> E { return bitcast<E>(x_quad(4u * i)); }
+fn moved_quad(i: u32) -> vec4u { return bitcast<vec4u>(x_quad(4u * i)); }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_index) lane: u32) {

@@ -77,8 +77,8 @@ function product(): Case {
 }
 
 /** Queries see keys up to their own place, counted from the end. */
-function attention(): Case {
-  const [heads, length, keys, size] = [3, 17, 33, 12];
+function attention(length: number): Case {
+  const [heads, keys, size] = [3, 33, 12];
   const [q, k, v] = [
     noise(3, heads * length * size, 2),
     noise(4, heads * keys * size, 2),
@@ -272,7 +272,8 @@ function cases(): Record<string, Case> {
       want: () => rowwise(wide, 131, (row) => [row.indexOf(Math.max(...row))]),
     },
     conv2d: convolution(),
-    attention: attention(),
+    attention: attention(17),
+    'attention of one query': attention(1),
     gradient: gradient(),
   };
 }

@@ -1,5 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   arange,
@@ -15,6 +13,7 @@ import {
   trim,
 } from '../../src/index.ts';
 import { op } from '../../src/tensor/op.ts';
+import { collect } from '../collect.ts';
 import { randomNd, upload } from '../ops/harness.ts';
 
 describe('disposed', () => {
@@ -163,13 +162,8 @@ describe('a tensor that nobody can reach', () => {
       return x.add(1).softmax(0).sum().item();
     };
     for (let k = 0; k < 20; k++) expect(await use(k)).toBeCloseTo(1, 5);
-    setFlagsFromString('--expose-gc');
-    const collect = runInNewContext('gc') as () => void;
     const left = () => device.pool.stats.live;
-    for (let k = 0; k < 100 && left() > 5; k++) {
-      collect();
-      await new Promise((done) => setTimeout(done, 10));
-    }
+    for (let k = 0; k < 100 && left() > 5; k++) await collect();
     expect(left()).toBeLessThanOrEqual(5); // of the plan, and perhaps of the last round
   });
 });
@@ -184,11 +178,11 @@ describe('tensors dropped in a loop that never leaves its task', () => {
   it.each(LOOPS)('of %s stay bounded', async (_, next) => {
     const device = await setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software' });
     let most = 0;
-    for (let k = 0; k < 200; k++) {
+    for (let k = 0; k < 300; k++) {
       await next();
       most = Math.max(most, device.pool.stats.liveBytes);
     }
-    expect(most).toBeLessThan(2 ** 30); // of 3.1 GiB
+    expect(most).toBeLessThan(1.5 * 2 ** 30); // of 4.7 GiB; on crowded cores the collector comes late
     await trim(device);
   });
 });

@@ -2,14 +2,13 @@
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { AdamW, type Device, full, setDevice, type Tensor, trim } from '../../src/index.ts';
 import type { Progress } from '../../src/io/load.ts';
 import { type FromPretrained, pretrained } from '../../src/io/pretrained.ts';
 import { saveSafetensors } from '../../src/io/safetensors.ts';
 import { type ByteSource, diskFolder, type Folder } from '../../src/io/source.ts';
+import { collect } from '../collect.ts';
 
 const SIZE = 256 * 256;
 const Named = pretrained('Named', (w) => ({ a: w.get('a', [256, 256]), b: w.get('b', [256, 256]) }));
@@ -200,14 +199,9 @@ test('shared weights are not written in place; own ones are no longer shared', a
 });
 
 test('a model that nobody can reach is collected', async () => {
-  setFlagsFromString('--expose-gc');
-  const gc = runInNewContext('gc') as () => void;
   await (async () => {
     await load();
   })();
-  for (let i = 0; i < 20 && (await held()) > 0; i++) {
-    gc();
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  for (let i = 0; i < 20 && (await held()) > 0; i++) await collect();
   expect(await held()).toBe(0);
 });

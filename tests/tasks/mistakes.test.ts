@@ -92,7 +92,7 @@ it('mistakes at the doors are answered in words', async () => {
     a task on an object: [model] got an object, want a path, an id of the hub (owner/name), a Folder, or Files
     a task on no files: [model] got an array [], want a path, an id of the hub (owner/name), a Folder, or Files
     a task with no options: [pipeline] options: got null, want an object, as in { dtype: 'f16' }
-    a task that is a tensor: [pipeline] unknown task: got a Tensor, want one of image-feature-extraction, text-generation, zero-shot-image-classification
+    a task that is a tensor: [pipeline] unknown task: got a Tensor, want one of image-feature-extraction, image-text-to-text, text-generation, text-to-image, zero-shot-image-classification
     a model of nothing: [model] got nothing, want a path, an id of the hub (owner/name), a Folder, or Files
     a model in a type: [CLIPModel] options: got 'f16', want an object, as in { dtype: 'f16' }
     a model of no config: [CLIPModel] config: got nothing, want an object, as in { text_config: {} }
