@@ -209,12 +209,6 @@ export async function save(
   return paths;
 }
 
-/** Throws before anything is loaded where the result would have no place. */
-export function checkOutput(output: string, end: string): void {
-  if (!output.toLowerCase().endsWith(end))
-    throw new UserError(`[--output] got ${output}, want a name that ends with ${end}`);
-}
-
 export type Report = {
   command: string;
   opened: Opened;

@@ -26,7 +26,7 @@ function textOf(bytes: Uint8Array, file: string): string {
 }
 
 /** Throws a UserError unless files of these `kinds` can be written at `file` and beside it at `more`. */
-export async function checkOutput(file: string, kinds: readonly string[], more: readonly string[]): Promise<void> {
+export async function checkOutput(file: string, kinds: readonly string[], more: readonly string[] = []): Promise<void> {
   const kind = path.extname(file).toLowerCase();
   if (!kinds.includes(kind)) {
     throw new UserError(

@@ -7,7 +7,6 @@ import type { DiffusionStep } from '../tasks/stable-diffusion/pipelines.ts';
 import { StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline } from '../tasks/stable-diffusion/pipelines.ts';
 import {
   callOptions,
-  checkOutput,
   type DiffusionArguments,
   type Opened,
   repeated,
@@ -19,6 +18,7 @@ import {
   withDiffusion,
   withPipeline,
 } from './diffusion.ts';
+import { checkOutput } from './files.ts';
 import { latentsIn } from './invert.ts';
 import { amount, count } from './options.ts';
 
@@ -87,7 +87,7 @@ async function make(
   steps: (opened: Opened, seed: number, prompt: string) => AsyncGenerator<DiffusionStep>,
 ): Promise<void> {
   if (prompt === undefined) throw new UserError(`[${command}] got no prompt: want some words, such as "a red apple"`);
-  checkOutput(options.output, '.png');
+  await checkOutput(options.output, ['.png']);
   const first = options.seed ?? freshSeed();
   const seeds = Array.from({ length: options.count ?? 1 }, (_, i) => first + i);
   await withPipeline(options, async (opened) => {

@@ -13,14 +13,8 @@ import { Picture } from '../tasks/picture.ts';
 import { shipped } from '../tasks/shipped.ts';
 import { roundTrip } from '../tasks/stable-diffusion/pipelines.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import {
-  callOptions,
-  checkOutput,
-  type DiffusionArguments,
-  sizeFor,
-  withDiffusion,
-  withPipeline,
-} from './diffusion.ts';
+import { callOptions, type DiffusionArguments, sizeFor, withDiffusion, withPipeline } from './diffusion.ts';
+import { checkOutput } from './files.ts';
 import {
   count,
   type DeviceOptions,
@@ -72,7 +66,7 @@ Example:
 
 async function invert(picture: string, prompt: string, options: DiffusionArguments): Promise<void> {
   await checkPath(picture);
-  checkOutput(options.output, '.safetensors');
+  await checkOutput(options.output, ['.safetensors']);
   const image = await load_image(picture);
   await withPipeline(options, async ({ task, about, load }) => {
     const start = performance.now();
@@ -113,7 +107,7 @@ type RoundTrip = DeviceOptions & HubOptions & { model?: string; output: string; 
 
 async function roundTripAction(file: string, options: RoundTrip): Promise<void> {
   await checkPath(file);
-  checkOutput(options.output, '.png');
+  await checkOutput(options.output, ['.png']);
   const path = options.model ?? (await shipped('tessera-diffusion'));
   const { progress_callback, stop } = await loadingBar();
   const source = { ...hubOf(options), subfolder: options.subfolder ?? 'vae', progress_callback };

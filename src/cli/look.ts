@@ -64,7 +64,7 @@ async function look(command: string, pictures: readonly string[], question: stri
   if (question.trim() === '') throw new UserError(`[${command}] question: got nothing, want a text`);
   if (attention !== undefined) {
     if (pictures.length > 1) throw new UserError(`[${command}] --attention: got ${pictures.length} pictures, want one`);
-    await checkOutput(attention, KINDS, []);
+    await checkOutput(attention, KINDS);
   }
   await checkPictures(pictures);
   await withSeer(options, async ({ task, about, where }) => {

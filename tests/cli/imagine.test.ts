@@ -79,7 +79,8 @@ describe('pictures', () => {
 describe('mistakes', () => {
   test.each([
     [['imagine'], '[imagine] got no prompt'],
-    [['imagine', 'a cat', ...MODEL, '-o', 'cat.jpg'], '[--output] got cat.jpg, want a name that ends with .png'],
+    [['imagine', 'a cat', ...MODEL, '-o', 'cat.jpg'], '[cat.jpg] not a type that can be written: got .jpg, want .png'],
+    [['imagine', 'a cat', ...MODEL, '-o', 'nowhere/cat.png'], '[nowhere/cat.png] cannot be written: no such folder'],
     [['imagine', 'a cat', ...MODEL, '--scheduler', 'heun'], 'Allowed choices are ddim, pndm, euler'],
     [['imagine', 'a cat', '--model', 'tests/goldens/cases/clip'], 'weights alone: want { config:'],
     [['imagine', '--like', 'tests/goldens/cases/clip-processor/landscape.png'], 'has no settings in it'],

@@ -16,6 +16,7 @@ import {
   zeros,
 } from '../../src/index.ts';
 import { settingsOf } from '../../src/tasks/picture.ts';
+import { collect } from '../collect.ts';
 
 const CASE = fileURLToPath(new URL('../goldens/cases/stable-diffusion', import.meta.url));
 const SIZE = { height: 16, width: 24, num_inference_steps: 2 };
@@ -45,6 +46,14 @@ function altered(file: string, change: object): string {
   return folder;
 }
 
+/** Buffers that are there behind a run, without plans and what only waits for the collector. */
+async function left(run: () => Promise<unknown>): Promise<number> {
+  await run();
+  await trim(device);
+  for (let i = 0; i < 5; i++) await collect();
+  return device.pool.stats.live;
+}
+
 describe('a picture', () => {
   test('is the same for a seed, by itself and among others, and says what made it', async () => {
     const one = await pipe('a red cat', QUIET);
@@ -69,17 +78,13 @@ describe('a picture', () => {
   });
 
   test('costs half where nothing is compared, and leaves nothing behind', async () => {
-    const held = async (options: object) => {
-      await pipe('a cat', { ...QUIET, ...options });
-      await trim(device);
-      return device.pool.stats.live;
-    };
+    const held = (options: object) => left(() => pipe('a cat', { ...QUIET, ...options }));
     const before = await held({});
-    expect(await held({ guidance_scale: 1 })).toBe(before);
-    expect(await held({ guidance_rescale: 0.7, num_images_per_prompt: 2 })).toBe(before);
+    expect(await held({ guidance_scale: 1 })).toBeLessThanOrEqual(before);
+    expect(await held({ guidance_rescale: 0.7, num_images_per_prompt: 2 })).toBeLessThanOrEqual(before);
     pipe.scheduler = LCMScheduler.from_config(pipe.scheduler.config);
     try {
-      expect(await held({})).toBe(before);
+      expect(await held({})).toBeLessThanOrEqual(before);
     } finally {
       pipe.scheduler = pipe.components.scheduler;
     }
@@ -93,6 +98,23 @@ describe('a picture', () => {
       'enough',
     );
     expect((await pipe('a cat', QUIET)).images).toHaveLength(1);
+  });
+});
+
+describe('a run that does not come to its end', () => {
+  test('leaves nothing behind', async () => {
+    const leave = async () => {
+      for await (const _ of pipe.stream('a cat', QUIET)) break;
+    };
+    const callback_on_step_end = () => {
+      throw new Error('enough');
+    };
+    await left(leave); // makes what previews are computed with
+    const before = await left(leave);
+    expect(await left(() => pipe('a cat', { ...QUIET, callback_on_step_end }).catch(() => {}))).toBeLessThanOrEqual(
+      before,
+    );
+    expect(await left(leave)).toBeLessThanOrEqual(before);
   });
 });
 

@@ -9,9 +9,13 @@ export type LoadLora = SourceOptions & { adapter_name?: string | undefined; sign
 
 const PARTS = ['unet', 'text_encoder'] as const;
 
+/** Adapters by name, with the models that have them: the same for all pipelines of the same models. */
+const known = new WeakMap<Parts, Map<string, (typeof PARTS)[number][]>>();
+
 /** The methods of a pipeline for its adapters, by diffusers' names. */
 export function loras(parts: Parts) {
-  const loaded = new Map<string, (typeof PARTS)[number][]>();
+  const loaded = known.get(parts) ?? new Map<string, (typeof PARTS)[number][]>();
+  known.set(parts, loaded);
   return {
     /** Loads a file or folder (diffusers' or kohya's names) beside the weights, at full strength. Gives the tensors of it that nothing takes. */
     async load_lora_weights(from: ModelSource, options: LoadLora = {}): Promise<string[]> {

@@ -93,6 +93,7 @@ function factorsOf({ vae }: Parts): Promise<Factors> {
     ? Promise.resolve(STABLE_DIFFUSION)
     : fitFactors(latent_channels, (latents) => vae.decode(latents.div(scaling_factor)));
   factors.set(vae, made);
+  made.catch(() => factors.delete(vae)); // the next run may find room for it
   return made;
 }
 
@@ -214,11 +215,17 @@ function pipelineOf<O extends DiffusionOptions>(parts: Parts, kind: Kind<O>): Pi
     for (;;) {
       const { done, value } = await steps.next();
       if (!done) {
-        options.callback_on_step_end?.({ step: value.step + 1, steps: value.steps, timestep: value.timestep });
-        const [shown] = colours
-          ? await processor.postprocess(preview(value.pred_original_sample.narrow(0, 0, 1), colours))
-          : [];
-        yield { step: value.step + 1, steps: value.steps, ...(shown && { preview: shown }) };
+        let isLeft = true; // in the middle: by an error, or by a reader that has seen enough
+        try {
+          options.callback_on_step_end?.({ step: value.step + 1, steps: value.steps, timestep: value.timestep });
+          const [shown] = colours
+            ? await processor.postprocess(preview(value.pred_original_sample.narrow(0, 0, 1), colours))
+            : [];
+          yield { step: value.step + 1, steps: value.steps, ...(shown && { preview: shown }) };
+          isLeft = false;
+        } finally {
+          if (isLeft) await steps.return(undefined as never);
+        }
         continue;
       }
       const { latents, seed, image_latents } = value;
@@ -246,10 +253,14 @@ function pipelineOf<O extends DiffusionOptions>(parts: Parts, kind: Kind<O>): Pi
   async function* stream(prompt: Prompt, options = {} as O): AsyncGenerator<DiffusionStep, void> {
     const steps = go(prompt, options, true);
     let last = { step: 0, steps: 0 };
-    for (;;) {
-      const { done, value } = await steps.next();
-      if (!done) yield (last = value);
-      else return void (yield { step: last.step, steps: last.steps, images: value.images });
+    try {
+      for (;;) {
+        const { done, value } = await steps.next();
+        if (!done) yield (last = value);
+        else return void (yield { step: last.step, steps: last.steps, images: value.images });
+      }
+    } finally {
+      await steps.return(undefined as never); // where the reader left
     }
   }
   const invert = async (prompt: Prompt, { image, ...options }: InvertOptions) => {

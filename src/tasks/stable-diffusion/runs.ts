@@ -107,10 +107,13 @@ export async function* runOf(
   const generator = options.generator ?? own!;
   const B = (options.prompt_embeds?.shape[0] ?? prompts.length) * num_images_per_prompt;
   const held: Tensor[] = [];
+  let unfinished: Tensor[] = []; // what the caller would have got
   try {
     const { image_latents, ...begin } = await start({ parts, scheduler, generator, B, signal });
     held.push(begin.latents, ...(begin.seen ? [begin.seen] : []), ...(begin.held ?? []));
+    if (image_latents) unfinished.push(image_latents);
     let latents = await begin.latents.add(0).realize();
+    unfinished.push(latents);
     if (begin.begin < scheduler.timesteps.length) {
       const context = await contextOf(parts, prompts, isGuided(parts, guidance_scale), options);
       held.push(context);
@@ -119,12 +122,14 @@ export async function* runOf(
         if (step.step === step.steps - 1) {
           latents.dispose();
           latents = await step.latents.add(0).realize();
+          unfinished.push(latents);
         }
         yield step;
       }
     }
+    unfinished = [];
     return { latents, seed: own?.seed, image_latents };
   } finally {
-    for (const t of held) t.dispose();
+    for (const t of [...held, ...unfinished]) t.dispose();
   }
 }
