@@ -1,6 +1,14 @@
 // A group of elementwise nodes as one WGSL function of the flat index: bindings, loads, and calls of functions that a
 // family of shaders/ names. No arithmetic is written here, and no other module writes WGSL.
-import { accessor, type Binding, codeOf, type Extra, type Shader, type StructLayout } from '../gpu/shader.ts';
+import {
+  accessor,
+  type Binding,
+  codeOf,
+  type Extra,
+  elementOf,
+  type Shader,
+  type StructLayout,
+} from '../gpu/shader.ts';
 import type { DType } from '../tensor/dtype.ts';
 import { collapse } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -217,12 +225,6 @@ function renamed(text: string, rename: ReadonlyMap<string, string>): string {
     const isField = isStruct && text[at + name.length] === ':';
     return isField ? name : (rename.get(name) ?? name);
   });
-}
-
-/** The type of the elements of a buffer, through its alias. */
-export function elementOf({ declarations }: Shader, binding: string): string {
-  const [, type] = /array<(\w+)>/.exec(declarations.get(binding)!) ?? [];
-  return /^alias \w+=(.*);/.exec(declarations.get(type!) ?? '')?.[1] ?? type!;
 }
 
 /**

@@ -2,10 +2,10 @@
 // other; or stacked, where one reads what the same thread of the other has just written. A token's products, rotations and
 // writes take a GPU less time than to begin the next dispatch.
 
-import type { Shader } from '../gpu/shader.ts';
+import { elementOf, type Shader } from '../gpu/shader.ts';
 import { isContiguous } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { type Chain, elementOf, workgroupOf } from './fuse.ts';
+import { type Chain, workgroupOf } from './fuse.ts';
 import type { Group } from './group.ts';
 import type { Dispatch } from './kernel.ts';
 

@@ -1,6 +1,6 @@
 // A tensor larger than a binding may be: its kernel gets the buffer as several bindings, and its accessors choose among them.
 import { library } from './library.ts';
-import type { Shader } from './shader.ts';
+import { codeOf, elementOf, type Shader } from './shader.ts';
 
 const MOST = 4; // pieces that shaders/lib/pieces.wgsl knows
 const ELEMENTS: Record<string, { size: number; component?: string }> = {
@@ -17,7 +17,7 @@ export const piecesOf = (nbytes: number, bytes: number): number => Math.ceil(nby
 
 /** The shader with bindings in several pieces of `bytes` each; `counts` has how many, by name. */
 export function inPieces(shader: Shader, counts: Record<string, number>, bytes: number): Shader {
-  const parts = new Map(shader.code.split('\n').map((text) => [nameOf(text), text]));
+  const parts = new Map(shader.declarations);
   const bindings = [...shader.bindings];
   let next = 1 + Math.max(...bindings.map((b) => b.binding));
   for (const [name, count] of Object.entries(counts)) {
@@ -27,8 +27,7 @@ export function inPieces(shader: Shader, counts: Record<string, number>, bytes: 
       throw new RangeError(`[${shader.name}] a tensor of ${count} bindings of ${bytes} bytes: split the tensor`);
     }
     const declaration = parts.get(name)!;
-    const alias = /array<(\w+)>/.exec(declaration)![1]!;
-    const element = /^alias \w+=(\w+);/.exec(parts.get(alias) ?? '')?.[1] ?? alias;
+    const element = elementOf(shader, name);
     for (const [part, text] of accessors) parts.set(part, called(text, name, count));
     const { size, component } = ELEMENTS[element]!;
     const kinds = own.type === 'storage' ? ['load', 'store'] : ['load'];
@@ -51,11 +50,8 @@ export function inPieces(shader: Shader, counts: Record<string, number>, bytes: 
       bindings.push({ ...own, name: other, binding: next++, of: { name, piece } });
     }
   }
-  return { ...shader, code: [...parts.values()].join('\n'), bindings };
+  return { ...shader, code: codeOf(shader.enables, parts.values()), bindings, declarations: parts };
 }
-
-/** What a line of a shader declares: it has one declaration a line. */
-const nameOf = (text: string) => /(?:^|[ )>])(?:alias|const|struct|fn|var(?:<[^>]*>)?)\s?(\w+)/.exec(text)?.[1] ?? text;
 
 /** An accessor with calls in the place of `name[i]`, `name[i] = v;` and `name[i][k] = v;`. */
 function called(text: string, name: string, count: number): string {

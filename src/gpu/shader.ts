@@ -99,6 +99,12 @@ export function specialise(source: ShaderSource, changes: Specialisation = {}, e
 export const codeOf = (enables: Iterable<string>, declarations: Iterable<string>): string =>
   [...enables, ...declarations].join('\n');
 
+/** The type of the elements of a buffer, through its alias. */
+export function elementOf({ declarations }: Shader, binding: string): string {
+  const [, type] = /array<(\w+)>/.exec(declarations.get(binding)!) ?? [];
+  return /^alias \w+=(.*);/.exec(declarations.get(type!) ?? '')?.[1] ?? type!;
+}
+
 /** Only a variant that calls what a language feature brings asks for it. */
 const needs = (enable: string, reached: ReadonlyMap<string, string>) =>
   !enable.includes('subgroups') || [...reached.values()].some((text) => /\bsubgroup\w+\(/.test(text));
