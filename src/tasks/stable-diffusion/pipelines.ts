@@ -12,7 +12,7 @@ import { VaeImageProcessor } from '../vae-image-processor.ts';
 import { decodeLatents, latentSize, type Size, stepOf } from './latents.ts';
 import { loras } from './lora.ts';
 import { disposeParts, type LoadParts, loadParts, type Parts } from './parts.ts';
-import { type RunOptions, runOf } from './runs.ts';
+import { type Finished, type RunOptions, runOf } from './runs.ts';
 import { fromMask, fromMean, fromNoise, fromPicture, type Setting, type Start } from './starts.ts';
 
 export type DiffusionOptions = RunOptions &
@@ -100,8 +100,9 @@ function factorsOf({ vae }: Parts): Promise<Factors> {
 async function pictureOf(given: Given, name: string, processor: VaeImageProcessor, size: Size): Promise<Tensor> {
   if (given === undefined) throw new UserError(`[${name}] got none, want a picture`);
   if (given instanceof Tensor) return given.mul(2).sub(1);
-  return processor.preprocess(await load_image(given, nameOf(given, name)), size);
+  return processor.preprocess(await loadedOf(given, name), size);
 }
+const loadedOf = (given: ImageInput, name: string) => load_image(given, nameOf(given, name));
 
 const fromText: Kind<DiffusionOptions> = {
   guidance_scale: 7.5,
@@ -121,14 +122,10 @@ const intoMask: Kind<InpaintOptions> = {
   guidance_scale: 7.5,
   async begin(setting, { image, mask_image, strength = 1, ...size }, processor) {
     const own = checked(setting.parts, size);
-    using picture = await pictureOf(image, 'image', processor, own);
+    const loaded = image instanceof Tensor || image === undefined ? undefined : await loadedOf(image, 'image');
+    using picture = await pictureOf(loaded ?? image, 'image', processor, own);
     const [height, width] = picture.shape.slice(2) as [number, number];
-    const mask = await maskOf(
-      mask_image,
-      processor,
-      { height, width },
-      image instanceof Tensor ? undefined : await sizeOf(image),
-    );
+    const mask = await maskOf(mask_image, processor, { height, width }, loaded);
     return await fromMask(setting, picture, mask, strength);
   },
 };
@@ -137,11 +134,6 @@ const intoMask: Kind<InpaintOptions> = {
 function checked(parts: Parts, { height, width }: Size): Size {
   if (height === undefined && width === undefined) return {};
   latentSize(parts, { height: height ?? stepOf(parts), width: width ?? stepOf(parts) });
-  return { height, width };
-}
-
-async function sizeOf(given: ImageInput): Promise<Required<Size>> {
-  const { height, width } = await load_image(given, nameOf(given, 'image'));
   return { height, width };
 }
 
@@ -159,7 +151,7 @@ async function maskOf(
     if (h === size.height && w === size.width) return given.ge(0.5).to('f32');
     throw new UserError(`[mask_image] got ${w} x ${h}, want the picture's ${size.width} x ${size.height}`);
   }
-  const mask = await load_image(given, nameOf(given, 'mask_image'));
+  const mask = await loadedOf(given, 'mask_image');
   if (want && (mask.width !== want.width || mask.height !== want.height)) {
     throw new UserError(
       `[mask_image] got ${mask.width} x ${mask.height}, want the picture's ${want.width} x ${want.height}`,
@@ -199,6 +191,19 @@ function settingsOf(
   };
 }
 
+/** What a run returns, each of its steps told of; it is closed where `tell` throws. */
+async function finish<S, R>(steps: AsyncGenerator<S, R>, tell: (step: S) => void = () => {}): Promise<R> {
+  try {
+    for (;;) {
+      const { done, value } = await steps.next();
+      if (done) return value;
+      tell(value);
+    }
+  } finally {
+    await steps.return(undefined as never);
+  }
+}
+
 function pipelineOf<O extends DiffusionOptions>(parts: Parts, kind: Kind<O>): Pipeline<O> {
   const processor = new VaeImageProcessor({ vae_scale_factor: stepOf(parts) });
   const isClosed = { now: false };
@@ -212,23 +217,7 @@ function pipelineOf<O extends DiffusionOptions>(parts: Parts, kind: Kind<O>): Pi
     const colours = previews ? await factorsOf(parts) : undefined;
     const scheduler = pipe.scheduler;
     const steps = runOf(parts, scheduler, prompt, options, (setting) => kind.begin(setting, options, processor));
-    for (;;) {
-      const { done, value } = await steps.next();
-      if (!done) {
-        let isLeft = true; // in the middle: by an error, or by a reader that has seen enough
-        try {
-          options.callback_on_step_end?.({ step: value.step + 1, steps: value.steps, timestep: value.timestep });
-          const [shown] = colours
-            ? await processor.postprocess(preview(value.pred_original_sample.narrow(0, 0, 1), colours))
-            : [];
-          yield { step: value.step + 1, steps: value.steps, ...(shown && { preview: shown }) };
-          isLeft = false;
-        } finally {
-          if (isLeft) await steps.return(undefined as never);
-        }
-        continue;
-      }
-      const { latents, seed, image_latents } = value;
+    const shown = async ({ latents, seed, image_latents }: Finished): Promise<DiffusionResult> => {
       image_latents?.dispose();
       if (options.output_type === 'latent') return { images: [], latents, seed };
       using _ = latents;
@@ -240,16 +229,23 @@ function pipelineOf<O extends DiffusionOptions>(parts: Parts, kind: Kind<O>): Pi
         images.push(...(await processor.postprocess(own, settingsOf(parts, scheduler, options, asked, seed))));
       }
       return { images, latents: undefined, seed };
+    };
+    try {
+      for (;;) {
+        const { done, value } = await steps.next();
+        if (done) return await shown(value);
+        options.callback_on_step_end?.({ step: value.step + 1, steps: value.steps, timestep: value.timestep });
+        const [like] = colours
+          ? await processor.postprocess(preview(value.pred_original_sample.narrow(0, 0, 1), colours))
+          : [];
+        yield { step: value.step + 1, steps: value.steps, ...(like && { preview: like }) };
+      }
+    } finally {
+      await steps.return(undefined as never); // where an error or the reader left it
     }
   }
 
-  const call = async (prompt: Prompt, options = {} as O): Promise<DiffusionResult> => {
-    const steps = go(prompt, options, false);
-    for (;;) {
-      const { done, value } = await steps.next();
-      if (done) return value;
-    }
-  };
+  const call = (prompt: Prompt, options = {} as O): Promise<DiffusionResult> => finish(go(prompt, options, false));
   async function* stream(prompt: Prompt, options = {} as O): AsyncGenerator<DiffusionStep, void> {
     const steps = go(prompt, options, true);
     let last = { step: 0, steps: 0 };
@@ -270,11 +266,10 @@ function pipelineOf<O extends DiffusionOptions>(parts: Parts, kind: Kind<O>): Pi
       using picture = await pictureOf(image, 'image', processor, checked(parts, options));
       return await fromMean(setting, picture);
     });
-    for (;;) {
-      const { done, value } = await steps.next();
-      if (done) return { latents: value.latents, image_latents: value.image_latents! };
-      options.callback_on_step_end?.({ step: value.step + 1, steps: value.steps, timestep: value.timestep });
-    }
+    const { latents, image_latents } = await finish(steps, ({ step, steps, timestep }) =>
+      options.callback_on_step_end?.({ step: step + 1, steps, timestep }),
+    );
+    return { latents, image_latents: image_latents! };
   };
   const dispose = () => {
     isClosed.now = true;
