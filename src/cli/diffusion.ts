@@ -46,8 +46,8 @@ function lora(text: string, before: DiffusionArguments['lora'] = []): DiffusionA
   return [...before, { file, weight: weight === undefined ? 1 : Number(weight) }];
 }
 
-/** A whole number from 0. */
-export function whole(text: string): number {
+/** A whole number from 0, in digits. */
+function whole(text: string): number {
   const value = Number(text);
   if (/^\d+$/.test(text.trim()) && Number.isSafeInteger(value)) return value;
   throw new InvalidArgumentError('Want a whole number from 0.');

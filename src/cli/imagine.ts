@@ -1,6 +1,7 @@
 // tessera imagine, edit and inpaint: pictures from words, from pictures and words, into a mask.
 import type { Command } from 'commander';
 import { UserError } from '../io/error.ts';
+import { freshSeed } from '../tasks/generator.ts';
 import { checkPath, load_image } from '../tasks/load-image.ts';
 import type { Picture } from '../tasks/picture.ts';
 import type { DiffusionStep } from '../tasks/stable-diffusion/pipelines.ts';
@@ -24,15 +25,21 @@ import { amount, count } from './options.ts';
 
 type Strength = DiffusionArguments & { strength: number };
 
+const OUTPUT = ['-o, --output <file>', 'the PNG file', 'out.png'] as const;
+const LIKE = [
+  '--like <file>',
+  'the settings of a picture that was made here; what is said beside them counts',
+] as const;
+
 export function addImagine(program: Command): void {
   const imagineCommand = program
     .command('imagine')
     .description('A picture from words (with any Stable Diffusion 1, 2, Turbo or LCM)')
     .argument('[prompt]', 'what is to be seen')
-    .option('-o, --output <file>', 'the PNG file', 'out.png')
+    .option(...OUTPUT)
     .option('--count <n>', 'pictures; each has the next seed', count, 1)
     .option('--grid', 'several pictures in one file')
-    .option('--like <file>', 'the settings of a picture that was made here; what is said beside them counts')
+    .option(...LIKE)
     .option('--from <file>', 'latents of tessera invert, in the place of noise');
   withDiffusion(imagineCommand)
     .addHelpText(
@@ -52,9 +59,9 @@ Examples:
     .description('A picture changed by words (SDEdit)')
     .argument('<picture>', 'a PNG, JPEG or WebP file, or its address')
     .argument('[prompt]', 'what it is to show')
-    .option('-o, --output <file>', 'the PNG file', 'out.png')
+    .option(...OUTPUT)
     .option('--strength <x>', 'how much of it is made anew: 0 (nothing) to 1 (all)', amount, 0.6)
-    .option('--like <file>', 'the settings of a picture that was made here; what is said beside them counts');
+    .option(...LIKE);
   withDiffusion(editCommand)
     .addHelpText(
       'after',
@@ -68,15 +75,13 @@ Examples:
     .argument('<picture>', 'a PNG, JPEG or WebP file, or its address')
     .argument('<mask>', 'a picture of the same size, white where it is made anew')
     .argument('[prompt]', 'what the picture is to show')
-    .option('-o, --output <file>', 'the PNG file', 'out.png')
+    .option(...OUTPUT)
     .option('--strength <x>', 'how much of that part is made anew: 0 (nothing) to 1 (all)', amount, 1)
-    .option('--like <file>', 'the settings of a picture that was made here; what is said beside them counts');
+    .option(...LIKE);
   withDiffusion(inpaintCommand)
     .addHelpText('after', '\nExample:\n  tessera inpaint photo.png mask.png "a red door" -o door.png')
     .action(inpaint);
 }
-
-const freshSeed = () => Math.floor(Math.random() * 2 ** 32);
 
 /** Makes the pictures of some seeds, shows how they come, saves and reports them. */
 async function make(

@@ -130,7 +130,7 @@ async function roundTripAction(file: string, options: RoundTrip): Promise<void> 
 }
 
 /** Peak signal to noise ratio of 8 bit pictures, in dB. */
-export function psnrOf(a: Pixels, b: Pixels): number {
+function psnrOf(a: Pixels, b: Pixels): number {
   const mse = a.data.reduce((sum, v, i) => sum + (v - b.data[i]!) ** 2, 0) / a.data.length;
   return 10 * Math.log10(255 ** 2 / mse);
 }

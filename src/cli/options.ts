@@ -62,12 +62,17 @@ declare const TESSERA_VERSION: string;
 /** An option that may be given many times. */
 export const many = (text: string, before: readonly string[] = []): string[] => [...before, text];
 
+/** An option's value that is a whole number. */
+export const whole =
+  (least: number, most?: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isInteger(value) && value >= least && value <= (most ?? value)) return value;
+    throw new InvalidArgumentError(`Want a whole number from ${least}${most === undefined ? '' : ` to ${most}`}.`);
+  };
+
 /** An option's value that counts something. */
-export function count(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new InvalidArgumentError('Want a whole number from 1.');
-}
+export const count = whole(1);
 
 /** An option's value that is a number of at least 0. */
 export function amount(text: string): number {

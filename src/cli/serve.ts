@@ -12,7 +12,7 @@ import { embedder } from '../tasks/embedder.ts';
 import { shipped } from '../tasks/shipped.ts';
 import { seconds } from './classifier.ts';
 import { type Loaded, withLoaded } from './loaded.ts';
-import { count, type DeviceOptions, type HubOptions, many, withDevice, withHub } from './options.ts';
+import { count, type DeviceOptions, type HubOptions, many, whole, withDevice, withHub } from './options.ts';
 import { complain, print, printJson } from './output.ts';
 import { visible } from './text.ts';
 import { openWriter, WRITERS } from './writer.ts';
@@ -38,7 +38,7 @@ export function addServe(program: Command): void {
     .description("Answers programs that speak OpenAI's API, over HTTP on this machine (127.0.0.1)")
     .option('--model <model>', 'what answers: a LLaMA or LLaVA folder, or its id on the Hugging Face hub')
     .option('--embeddings [model]', 'a CLIP or SigLIP whose text tower embeds texts (the tessera-clip that ships)')
-    .option('--port <n>', '0 takes a free one', upTo(65535), 8000)
+    .option('--port <n>', '0 takes a free one', whole(0, 65535), 8000)
     .addOption(new Option('--api-key <key>', 'what clients have to send').env('TESSERA_API_KEY'))
     .option(
       '--allow-origin <origin>',
@@ -54,7 +54,7 @@ export function addServe(program: Command): void {
     )
     .option('--max-body <MB>', 'megabytes of a request at most', count, 32)
     .option('--parallel <n>', 'requests that are computed at once, each with a cache of its own', count, 2)
-    .option('--queue <n>', 'requests that wait behind them; more are told to try later (429)', upTo(100_000), 16);
+    .option('--queue <n>', 'requests that wait behind them; more are told to try later (429)', whole(0, 100_000), 16);
   withDevice(withHub(command))
     .addHelpText(
       'after',
@@ -140,10 +140,3 @@ function origin(text: string, before?: readonly string[]): string[] {
   if (found !== 'null' && found === text.replace(/\/$/, '')) return many(found, before);
   throw new InvalidArgumentError('Want http://NAME:PORT, or https.');
 }
-
-/** An option's value that is a whole number. */
-const upTo = (most: number) => (text: string) => {
-  const value = Number(text);
-  if (text.trim() !== '' && Number.isInteger(value) && value >= 0 && value <= most) return value;
-  throw new InvalidArgumentError(`Want a whole number from 0 to ${most}.`);
-};

@@ -4,9 +4,9 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { makeFolder } from '../gpu/make-folder.ts';
 import { explain, UserError } from '../io/error.ts';
-import { writeSafetensors } from '../io/safetensors.ts';
+import { readHeader, writeSafetensors } from '../io/safetensors.ts';
 import { saveModel } from '../io/save-model.ts';
-import { statPath } from '../io/source.ts';
+import { fromBytes, statPath } from '../io/source.ts';
 import { writeWhole } from '../io/write.ts';
 import { IMAGE_TEXT_TO_TEXT } from '../tasks/auto.ts';
 import { type ImageTextGenerator, imageTextToText } from '../tasks/image-text-to-text.ts';
@@ -85,8 +85,6 @@ async function settle(options: Options): Promise<{ settings: Settings; bytes?: U
 }
 
 async function notesOf(bytes: Uint8Array, at: string): Promise<{ settings: Settings; held: Held[] }> {
-  const { readHeader } = await import('../io/safetensors.ts');
-  const { fromBytes } = await import('../io/source.ts');
   const { metadata } = await readHeader(fromBytes(bytes, at));
   const note = metadata.get('training');
   if (note === undefined) throw new UserError(`[${at}] not a checkpoint of tessera train`);

@@ -2,6 +2,7 @@
 import { UserError } from '../io/error.ts';
 import type { Config } from '../io/pretrained.ts';
 import { describe } from '../tensor/check.ts';
+import { freshSeed } from './generator.ts';
 import type { Sampling } from './sampling.ts';
 
 export type GenerateOptions = Sampling & {
@@ -65,7 +66,7 @@ export function settle(options: GenerateOptions, file: Config, config: Config): 
     ...(Object.fromEntries(sampling) as Required<Sampling> & Record<string, number>),
     ...{ do_sample, eos_token_id, signal: options.signal },
     max_new_tokens: number('max_new_tokens', DEFAULTS.max_new_tokens),
-    seed: number('seed', Math.floor(Math.random() * 2 ** 32)),
+    seed: number('seed', freshSeed()),
     pad_token_id: number('pad_token_id', Math.max(0, eos_token_id[0] ?? 0)),
   } as Generation;
 }

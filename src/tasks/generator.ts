@@ -9,6 +9,9 @@ import { TorchRandom } from './torch-random.ts';
 /** `philox` draws on the device, the same numbers on every one; `torch` draws what torch.randn does on a CPU, for pictures as diffusers'. */
 export type Algorithm = 'philox' | 'torch';
 
+/** A seed at random. */
+export const freshSeed = (): number => Math.floor(Math.random() * 2 ** 32);
+
 /** `new Generator(7).randn([1, 4, 64, 64])`. Without a seed: a random one, which `seed` then tells. */
 export class Generator {
   readonly algorithm: Algorithm;
@@ -17,7 +20,7 @@ export class Generator {
   #calls = 0;
   #torch: TorchRandom | undefined;
 
-  constructor(seed: number = Math.floor(Math.random() * 2 ** 32), options: { algorithm?: Algorithm } = {}) {
+  constructor(seed: number = freshSeed(), options: { algorithm?: Algorithm } = {}) {
     checkOptions('generator', options, "{ algorithm: 'torch' }");
     const { algorithm = 'philox' } = options;
     if (algorithm !== 'philox' && algorithm !== 'torch') {

@@ -6,10 +6,7 @@ import { onCanvas, overWhite, type Pixels, squared } from '../io/pixels.ts';
 import { resize } from '../io/resize.ts';
 import type { ImageProcessor, PixelValues } from './image-processor.ts';
 
-/** The config of a model says which. */
-export type AspectRatio = 'pad' | 'anyres' | 'square';
-
-/** One picture as the tower sees it: itself, or (anyres) all of it in one tile and then its tiles, row by row. */
+/** One picture as the tower sees it, by the config of its model: itself, padded to a square, or (anyres) all of it in one tile and then its tiles, row by row. */
 export function process_image(
   image: Pixels,
   process: ImageProcessor,
