@@ -81,7 +81,8 @@ const CLASSES: Record<string, Class> = {
 
 /** A tokenizer.json for `vocab` (token -> id) and the text of merges.txt. */
 export function fromVocabAndMerges(vocab: Config, merges: string, config: Config): Config {
-  const name = String(config.tokenizer_class ?? '').replace(/Fast$/, '');
+  const given = config.tokenizer_class;
+  const name = typeof given === 'string' ? given.replace(/Fast$/, '') : '';
   const kind = Object.hasOwn(CLASSES, name) ? CLASSES[name]! : undefined;
   if (!kind) {
     throw new UserError(

@@ -65,7 +65,7 @@ export function checkPacking({ name, config, tensors }: Checkpoint): void {
   const quantization = config?.quantization_config;
   const method = isObject(quantization) ? quantization.quant_method : undefined;
   const packed = [...tensors.keys()].find((tensor) => /\.(qweight|absmax|quant_state\..*)$/.test(tensor));
-  const known = method === undefined || /fp8|compressed-tensors/.test(String(method));
+  const known = method === undefined || (typeof method === 'string' && /fp8|compressed-tensors/.test(method));
   if (known && packed === undefined) return;
   const by = known ? `it holds ${packed}` : `quant_method ${JSON.stringify(method)}`;
   throw new UserError(

@@ -48,14 +48,16 @@ function read(config: Config, max: number): Settings {
       original_max_position_embeddings: config.original_max_position_embeddings,
     }),
   };
-  const type = String(known.rope_type ?? known.type ?? 'default');
+  const type = known.rope_type ?? known.type ?? 'default';
   const number = (name: string) => {
     const value = known[name];
     if (typeof value === 'number' && value > 0) return value;
     throw new UserError(`[config] ${name} of rope_type ${type}: got ${JSON.stringify(value)}, want a number above 0`);
   };
-  if (!Object.hasOwn(TYPES, type)) {
-    throw new UserError(`[config] rope_type: got ${type}, want one of ${Object.keys(TYPES).join(', ')}`);
+  if (typeof type !== 'string' || !Object.hasOwn(TYPES, type)) {
+    throw new UserError(
+      `[config] rope_type: got ${JSON.stringify(type)}, want one of ${Object.keys(TYPES).join(', ')}`,
+    );
   }
   return { type, theta: number('rope_theta'), max, number };
 }

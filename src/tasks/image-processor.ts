@@ -38,7 +38,7 @@ const SIGLIP = { size: { height: 224, width: 224 }, crop: false, mean: [0.5, 0.5
 export function imageProcessor(config: Config, where = 'preprocessor_config.json'): ImageProcessor {
   const c = isObject(config.image_processor) ? config.image_processor : config;
   const kind = c.image_processor_type ?? c.feature_extractor_type ?? 'CLIPImageProcessor';
-  const family = KNOWN.exec(String(kind))?.[1];
+  const family = typeof kind === 'string' ? KNOWN.exec(kind)?.[1] : undefined;
   if (!family) {
     throw new UserError(
       `[${where}] image processor ${JSON.stringify(kind)} is not supported here: want CLIP's, SigLIP's or LLaVA's`,

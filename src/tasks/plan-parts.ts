@@ -97,5 +97,8 @@ async function diffusion(folder: Folder, index: Config, sizes: PlanSizes): Promi
     const nearest = Math.max(1, Math.round(side / step)) * step;
     throw new UserError(`[plan] size: got ${side}, want a multiple of ${step}: ${nearest} is the nearest`);
   });
-  return { kind: String(index._class_name ?? 'a diffusers pipeline'), parts: [text, unet, vae] };
+  return {
+    kind: typeof index._class_name === 'string' ? index._class_name : 'a diffusers pipeline',
+    parts: [text, unet, vae],
+  };
 }

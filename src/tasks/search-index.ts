@@ -127,7 +127,7 @@ async function readIndex(path: string, maker: Maker): Promise<Entries | undefine
     };
     if (note.format !== FORMAT || !isObject(note.model)) fail('is of another version of Tessera');
     const { hash, name, dtype } = note.model;
-    if (name !== maker.name) fail(`was made by another model (${String(name)})`);
+    if (name !== maker.name) fail(`was made by another model (${JSON.stringify(name)})`);
     if (hash !== maker.hash || dtype !== maker.dtype) fail(`was made by ${maker.name} with other weights or settings`);
     const rows = tensors.get('rows');
     const [N = 0, E = 0] = rows?.shape ?? [];

@@ -13,7 +13,8 @@ const FAMILIES = {
 /** As SigLIP was trained: lower case; the first version (with a tokenizer of its own) also drops ASCII punctuation. */
 function siglipText(text: string, { config }: Tokenizer): string {
   const lower = text.toLowerCase();
-  if (!String(config.tokenizer_class).startsWith('SiglipTokenizer')) return lower;
+  const name = config.tokenizer_class;
+  if (typeof name !== 'string' || !name.startsWith('SiglipTokenizer')) return lower;
   return lower
     .replace(/[!-/:-@[-`{-~]/g, '')
     .replace(/\s+/g, ' ')
