@@ -3,9 +3,8 @@ import process from 'node:process';
 import type { Command } from 'commander';
 import { UserError } from '../io/error.ts';
 import { writeWhole } from '../io/write.ts';
-import { attentionOf, type WordMap } from '../tasks/attention.ts';
+import { attentionOf, type Looked } from '../tasks/attention.ts';
 import type { ImageTextGenerator } from '../tasks/image-text-to-text.ts';
-import { load_image } from '../tasks/load-image.ts';
 import type { Answer } from '../tasks/session.ts';
 import { checkOutput } from './files.ts';
 import { statsLine, type TextArguments, textOptions, withText } from './generate.ts';
@@ -56,7 +55,7 @@ Examples:
   );
 }
 
-type Seen = Pick<Answer, 'text' | 'ids' | 'finish_reason' | 'stats'> & { picture: string; words?: WordMap[] };
+type Seen = Pick<Answer, 'text' | 'ids' | 'finish_reason' | 'stats'> & { picture: string } & Partial<Looked>;
 
 async function look(command: string, pictures: readonly string[], question: string, options: Options): Promise<void> {
   const told = textOptions(options);
@@ -76,12 +75,13 @@ async function look(command: string, pictures: readonly string[], question: stri
     }
     const terminal = terminalOf(process.stdout, process.env);
     const [first] = answers as [Seen];
+    const { seen, words = [] } = first;
     if (attention !== undefined) {
-      const bytes = await heatmaps(await load_image(first.picture), first.words!, attention.endsWith('.svg'));
+      const bytes = await heatmaps(seen!, words, attention.endsWith('.svg'));
       await writeWhole(attention, (write) => write(bytes));
     }
-    if (json) return printJson({ command, ...about, question, answers });
-    if (attention !== undefined) print(`where each word looked: ${attention}, ${first.words!.length} words in rows`);
+    if (json) return printJson({ command, ...about, question, answers: answers.map(({ seen: _, ...rest }) => rest) });
+    if (attention !== undefined) print(`where each word looked: ${attention}, ${words.length} words in rows`);
     if (terminal.colour) print(paint(terminal, 'dim', `${statsLine(answers.at(-1)!.stats)}, ${where}`));
   });
 }
@@ -106,6 +106,6 @@ async function answer(
     if (!isQuiet) write(visibleLines(said));
   }
   const { text, ids, finish_reason, stats, prompt_ids } = session.last!;
-  const words = withWords ? await attentionOf(task, picture, prompt_ids, ids) : undefined;
-  return { picture, text: text.trim(), ids, finish_reason, stats, ...(words && { words }) };
+  const looked = withWords && (await attentionOf(task, picture, prompt_ids, ids));
+  return { picture, text: text.trim(), ids, finish_reason, stats, ...looked };
 }

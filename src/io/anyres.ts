@@ -3,6 +3,16 @@
 
 export type Size = readonly [width: number, height: number];
 
+/** What the configs of the original repository say of tiles. */
+export type Tiling = {
+  /** square, pad (to a square), or anyres, which makes tiles. */
+  image_aspect_ratio?: string | undefined;
+  /** Sizes that are cut into tiles. */
+  image_grid_pinpoints?: readonly Size[] | undefined;
+  /** flat, spatial, or spatial_unpad: without the bars beside the picture, and the end of each row marked. */
+  mm_patch_merge_type?: string | undefined;
+};
+
 /** Of the sizes that are allowed, the one that keeps most of a picture, and of those the one that wastes least. */
 export function select_best_resolution([width, height]: Size, possible: readonly Size[]): Size {
   let best: Size | undefined;
@@ -31,4 +41,24 @@ export function unpadded([width, height]: Size, [rows, columns]: readonly [numbe
   }
   const bar = Math.floor((columns - Math.trunc(width * (rows / height))) / 2);
   return { rows: [0, rows] as const, columns: [bar, columns - bar] as const };
+}
+
+/**
+ * Of tiles of `image_size` pixels and `n` tokens: how many lie side by side and one above the other, and which rows and columns
+ * of their tokens show the picture. `side`: tokens along a tile.
+ */
+export function tileGrid(size: Size, n: number, { image_grid_pinpoints = [] }: Tiling, image_size: number) {
+  const [across, down] = get_anyres_image_grid_shape(size, image_grid_pinpoints, image_size);
+  const side = Math.floor(Math.sqrt(n));
+  return { across, down, side, ...unpadded(size, [down * side, across * side]) };
+}
+
+/** Tiles of a picture, and tokens of all. */
+export function tileCounts(size: Size, n: number, tiling: Tiling, image_size: number) {
+  const { image_aspect_ratio, mm_patch_merge_type = 'flat' } = tiling;
+  if (image_aspect_ratio !== 'anyres') return { tiles: 1, tokens: n };
+  const { across, down, rows, columns } = tileGrid(size, n, tiling, image_size);
+  const tiles = 1 + across * down;
+  if (!mm_patch_merge_type.includes('unpad')) return { tiles, tokens: tiles * n };
+  return { tiles, tokens: n + (rows[1] - rows[0]) * (columns[1] - columns[0] + 1) };
 }

@@ -22,8 +22,11 @@ export type Checkpoint = {
   text(file: string): Promise<string | undefined>;
   /** Another file beside the weights, as a JSON object. */
   json(file: string): Promise<Record<string, unknown> | undefined>;
-  /** A checkpoint that belongs to this one, in a folder of this name or where the options say; it is closed with it. */
-  beside(name: string): Promise<Checkpoint | undefined>;
+  /**
+   * A checkpoint that belongs to this one, in a folder of this name or where the options say, or its config alone; it is closed
+   * with it.
+   */
+  beside(name: string, isConfigOnly: boolean): Promise<Pick<Checkpoint, 'tensors' | 'config'> | undefined>;
   close(): Promise<void>;
 };
 
@@ -56,7 +59,7 @@ export async function openCheckpoint(from: ModelSource, options: CheckpointOptio
   const chosen = file ?? options.file ?? chooseWeights(await folder.list(), folder.name, options.variant);
   const sources: ByteSource[] = [];
   const others: Checkpoint[] = [];
-  const beside = async (name: string) => {
+  const beside: Checkpoint['beside'] = async (name, isConfigOnly) => {
     const given = name === 'vision_tower' ? options.vision_tower : undefined;
     const from =
       given === undefined
@@ -64,6 +67,10 @@ export async function openCheckpoint(from: ModelSource, options: CheckpointOptio
         : await lookUp(given, { ...options, subfolder: undefined, revision: undefined });
     if (typeof from === 'object' && 'list' in from && (await from.list().catch(() => [])).length === 0)
       return undefined;
+    if (isConfigOnly) {
+      const text = await (await locate(from)).folder.text('config.json');
+      return { tensors: new Map(), config: text === undefined ? undefined : parseObject(text, `${name}/config.json`) };
+    }
     const opened = await openCheckpoint(from, {});
     others.push(opened);
     return opened;

@@ -1,5 +1,6 @@
 // Conversations as the original LLaVA writes them. Reference: llava/conversation.py of https://github.com/haotian-liu/LLaVA.
 import { UserError } from './error.ts';
+import type { Tokenizer } from './tokenizer.ts';
 
 type Style = 'single' | 'two' | 'mpt' | 'llama_2' | 'plain';
 export type Conversation = {
@@ -11,7 +12,10 @@ export type Conversation = {
   sep2?: string;
 };
 
-const IMAGE = '<image>';
+export const IMAGE = '<image>';
+/** Stands for a picture among tokens. */
+export const IMAGE_TOKEN_INDEX = -200;
+
 const polite = (who: string) =>
   `A chat between a curious ${who} and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite answers to the ${who}'s questions.`;
 const TAGGED =
@@ -72,6 +76,22 @@ export function conversation(name: string): Conversation {
   throw new UserError(`[llava] template: got '${name}', want one of ${Object.keys(CONVERSATIONS).join(', ')}`);
 }
 
+/** In the order of trial: what a name holds, and how the model talks. */
+const BY_NAME: [string, string][] = [
+  ['llama-2', 'llava_llama_2'],
+  ['mistral', 'mistral_instruct'],
+  ['v1.6-34b', 'chatml_direct'],
+  ['v1', 'llava_v1'],
+  ['mpt', 'mpt'],
+  ['v0', 'llava_v0'],
+];
+
+/** By the names of a model, as the original does; of a name that says nothing it is v1, where the original takes v0. */
+export function conversationOf(names: readonly string[]): Conversation {
+  const found = names.flatMap((name) => BY_NAME.find(([part]) => name.toLowerCase().includes(part))?.[1] ?? []);
+  return conversation(found[0] ?? 'llava_v1');
+}
+
 /** Before this an answer ends. */
 export const stopOf = ({ style, sep, sep2 = '' }: Conversation): string =>
   style === 'two' || style === 'llama_2' ? sep2 : sep;
@@ -105,6 +125,15 @@ export function promptOf(c: Conversation, given: readonly (string | null)[], has
       return sep === '' ? text : text.replace(/^[<s>]+/, ''); // these characters, as the original strips them
     }
   }
+}
+
+/** Tokens of a text; -200 stands for each picture. Of the beginnings of its pieces the first alone is kept. */
+export function tokenizer_image_token(text: string, tokenizer: Pick<Tokenizer, 'encode' | 'bos_token_id'>): number[] {
+  const pieces = text.split(IMAGE).map((piece) => tokenizer.encode(piece));
+  const { bos_token_id: bos } = tokenizer;
+  const isBegun = bos !== undefined && pieces[0]?.[0] === bos;
+  const rest = pieces.map((ids) => (isBegun ? ids.slice(1) : ids));
+  return [...(isBegun ? [bos] : []), ...rest.flatMap((ids, i) => (i === 0 ? ids : [IMAGE_TOKEN_INDEX, ...ids]))];
 }
 
 function withPicture({ version }: Conversation, [first, ...rest]: readonly (string | null)[]): (string | null)[] {

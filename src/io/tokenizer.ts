@@ -171,7 +171,8 @@ function lengthOf({ max_length, padding }: BatchOptions, limit: number): number 
   return most;
 }
 
-function pad(
+/** Rows of tokens as a batch; `most`: the length for 'max_length'. */
+export function pad(
   rows: number[][],
   { padding = false, padding_side }: BatchOptions,
   most: number | undefined,

@@ -1,7 +1,8 @@
 // The original LLaVA before its language model: pictures as tokens, tiles of a large picture put together, and both in the place
 // of placeholders. Reference: llava/model/llava_arch.py of https://github.com/haotian-liu/LLaVA.
 // n = tokens of a tile, D = hidden_size of the language model.
-import { get_anyres_image_grid_shape, type Size, unpadded } from '../io/anyres.ts';
+import type { Size, Tiling } from '../io/anyres.ts';
+import { IMAGE_TOKEN_INDEX } from '../io/conversation.ts';
 import { UserError } from '../io/error.ts';
 import { type Config, pretrained } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
@@ -10,22 +11,18 @@ import { concat, stack, tensor, zeros } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { imageFeatures } from './llava.ts';
 
-export const IMAGE_TOKEN_INDEX = -200;
 const IGNORED = -100;
 
-export type MultimodalInputs = {
+export type MultimodalInputs = Tiling & {
   /** -200 for each picture. */
-  input_ids: readonly (readonly number[])[];
-  labels?: readonly (readonly number[])[] | undefined;
+  input_ids: Rows;
+  labels?: Rows | undefined;
   /** 1 for tokens, 0 for padding, which is taken out. */
-  attention_mask?: readonly (readonly number[])[] | undefined;
-  /** Pictures [N, 3, S, S], or each as its tiles, [tiles, 3, S, S]. */
+  attention_mask?: Rows | undefined;
+  /** Pictures [N, 3, S, S]; or each as its tiles, [N, tiles, 3, S, S] or a list of [tiles, 3, S, S] and [3, S, S]. */
   images: Tensor | readonly Tensor[];
   /** [width, height] of each picture, for its tiles. */
   image_sizes?: readonly Size[] | undefined;
-  mm_patch_merge_type?: string | undefined;
-  image_aspect_ratio?: string | undefined;
-  image_grid_pinpoints?: readonly Size[] | undefined;
   tokenizer_padding_side?: string | undefined;
   tokenizer_model_max_length?: number | null | undefined;
 };
@@ -33,48 +30,22 @@ export type MultimodalInputs = {
 function llavaMeta(w: Weights, config: Config) {
   const { hidden_size: D, vocab_size: V } = config.text_config;
   const embed_tokens = embedding(w.at('language_model.model.embed_tokens'), V, D);
-  const { image_tower, get_image_features } = imageFeatures(w, config, D);
-  const image_newline = w.maybe('image_newline', [D]);
-  const { image_size, patch_size } = config.vision_config;
-  const side = Math.floor(image_size / patch_size); // of the grid of a tile
+  const { image_tower, get_image_features, join } = imageFeatures(w, config, D);
 
   const encode_images = (images: Tensor) => {
     const pixel_values = images;
     return { tower: image_tower({ pixel_values }), features: get_image_features({ pixel_values }) };
   };
 
-  /** The tokens of a picture [n, D] from those of its tiles [tiles, n, D]: all of it first. */
-  function merge(tiles: Tensor, size: Size | undefined, inputs: MultimodalInputs): Tensor {
-    const { mm_patch_merge_type = 'flat', image_aspect_ratio = 'square', image_grid_pinpoints = [] } = inputs;
-    const isUnpadded = mm_patch_merge_type.includes('unpad');
-    if (isUnpadded && !image_newline)
-      throw new UserError('[llava] the checkpoint has no image_newline, which unpad wants');
-    if (mm_patch_merge_type === 'flat') return tiles.flatten(0, 1);
-    if (!mm_patch_merge_type.startsWith('spatial')) {
-      throw new UserError(
-        `[llava] mm_patch_merge_type: got ${mm_patch_merge_type}, want flat, spatial or spatial_unpad`,
-      );
-    }
-    const whole = tiles.select(0, 0);
-    if (tiles.shape[0] === 1) return isUnpadded ? concat([whole, image_newline!.unsqueeze(0)], 0) : whole;
-    if (image_aspect_ratio !== 'anyres' || !size) throw new UserError('[llava] tiles want anyres, and image_sizes');
-    const [across, down] = get_anyres_image_grid_shape(size, image_grid_pinpoints, image_size);
-    const grid = tiles.slice(0, 1).reshape([down, across, side, side, D]).permute([0, 2, 1, 3, 4]);
-    if (!isUnpadded) return concat([whole, grid.reshape([-1, D])], 0);
-    const all = grid.reshape([down * side, across * side, D]);
-    const { rows, columns } = unpadded(size, [down * side, across * side]);
-    const kept = all.narrow(0, rows[0], rows[1] - rows[0]).narrow(1, columns[0], columns[1] - columns[0]);
-    const ends = image_newline!.expand([kept.shape[0]!, 1, D]);
-    return concat([whole, concat([kept, ends], 1).reshape([-1, D])], 0);
-  }
-
   function prepare_inputs_labels_for_multimodal(inputs: MultimodalInputs) {
     const { input_ids, attention_mask, images, image_sizes = [] } = inputs;
     const labels = inputs.labels ?? input_ids.map((row) => row.map(() => IGNORED));
+    checkRows({ labels, attention_mask }, input_ids);
     const pictures = pictureTokens(images, image_sizes, inputs);
+    const isPicture = (id: number) => id === IMAGE_TOKEN_INDEX;
     let next = 0;
     const rows = input_ids.map((all, b) => {
-      const kept = all.flatMap((_, i) => (attention_mask?.[b]?.[i] === 0 ? [] : [i]));
+      const kept = [...all.keys()].filter((i) => attention_mask?.[b]?.[i] !== 0);
       const parts: Tensor[] = [];
       const said: number[] = [];
       let ids: number[] = [];
@@ -82,50 +53,60 @@ function llavaMeta(w: Weights, config: Config) {
         if (ids.length > 0) parts.push(embed_tokens(tensor(ids, { dtype: 'i32' })));
         ids = [];
       };
-      const count = kept.filter((i) => all[i] === IMAGE_TOKEN_INDEX).length;
-      if (count === 0) next++; // a row without a picture has one that nobody sees
       for (const i of kept) {
-        if (all[i] !== IMAGE_TOKEN_INDEX) {
+        if (!isPicture(all[i]!)) {
           ids.push(all[i]!);
           said.push(labels[b]![i]!);
           continue;
         }
         flush();
         const picture = pictures[next++];
-        if (!picture)
-          throw new UserError(`[llava] got ${next} image placeholders for ${pictures.length} pictures, want as many`);
+        if (!picture) continue; // told below
         parts.push(picture);
         said.push(...new Array<number>(picture.shape[0]!).fill(IGNORED));
       }
       flush();
+      if (!kept.some((i) => isPicture(all[i]!))) next++; // has one that nobody sees
       const most = inputs.tokenizer_model_max_length ?? said.length;
-      return { embeds: concat(parts, 0).narrow(0, 0, Math.min(most, said.length)), said: said.slice(0, most) };
+      const embeds = parts.length > 0 ? concat(parts, 0) : zeros([0, D]);
+      return { embeds: embeds.narrow(0, 0, Math.min(most, said.length)), said: said.slice(0, most) };
     });
     if (next !== pictures.length) {
-      throw new UserError(`[llava] got ${next} image placeholders for ${pictures.length} pictures, want as many`);
+      const of = `${next} image placeholders and rows without one`;
+      throw new UserError(`[llava] got ${of} for ${pictures.length} pictures, want a picture for each`);
     }
     return padded(rows, inputs.tokenizer_padding_side === 'left', D);
   }
 
-  function pictureTokens(
-    images: Tensor | readonly Tensor[],
-    sizes: readonly Size[],
-    inputs: MultimodalInputs,
-  ): Tensor[] {
-    if (!Array.isArray(images))
+  /** Of each picture, [tokens, D]. */
+  function pictureTokens(images: MultimodalInputs['images'], sizes: readonly Size[], inputs: Tiling): Tensor[] {
+    if (!Array.isArray(images) && (images as Tensor).rank !== 5)
       return [...get_image_features({ pixel_values: images as Tensor }).split(1)].map((x) => x.squeeze(0));
-    const list = images as readonly Tensor[];
+    const given = Array.isArray(images) ? (images as Tensor[]) : (images as Tensor).split(1).map((x) => x.squeeze(0));
+    const list = given.map((image) => (image.rank === 3 ? image.unsqueeze(0) : image));
     const all = get_image_features({ pixel_values: concat(list, 0) });
     let at = 0;
     return list.map(({ shape: [tiles] }, i) => {
       const own = all.narrow(0, at, tiles!);
       at += tiles!;
-      return merge(own, sizes[i], inputs);
+      return join(own, sizes[i], inputs);
     });
   }
 
   const dummy_inputs = {};
   return { encode_images, prepare_inputs_labels_for_multimodal, dummy_inputs };
+}
+
+type Rows = readonly (readonly number[])[];
+
+function checkRows(given: Record<string, Rows | undefined>, input_ids: Rows): void {
+  const lengths = (rows: Rows) => rows.map((row) => row.length).join();
+  for (const [name, rows] of Object.entries(given)) {
+    if (rows && lengths(rows) !== lengths(input_ids))
+      throw new UserError(
+        `[llava] ${name}: got rows of ${lengths(rows)}, want those of input_ids, ${lengths(input_ids)}`,
+      );
+  }
 }
 
 /** Rows of one length, padded with zeros. */

@@ -1,30 +1,36 @@
 // Where the words of an answer looked: the attention of their tokens to those of the picture, the mean of all heads and layers.
 import { run } from '../exec/run.ts';
+import type { Pixels } from '../io/pixels.ts';
 import { tensor } from '../ops/create.ts';
-import { stack } from './auto.ts';
+import type { PixelValues } from './image-processor.ts';
 import type { ImageTextGenerator } from './image-text-to-text.ts';
+import { pixelsOf } from './llava-processor.ts';
 import type { ImageInput } from './load-image.ts';
 
 /** `map`: shares of a word's attention by patch, [rows, columns]; they are 1 together. `share`: of all that it looked at. */
 export type WordMap = { word: string; share: number; map: number[][] };
 
-/** Of an answer `ids` to a prompt with one picture. */
+/** `seen`: the picture as the tower saw it, cut and scaled; the maps lie on it. */
+export type Looked = { seen: Pixels; words: WordMap[] };
+
+/** Of an answer `ids` to a prompt with one picture; of a picture in tiles the maps are those of the tile that shows all of it. */
 export async function attentionOf(
   { model, tokenizer, processor }: ImageTextGenerator,
   image: ImageInput,
   prompt_ids: readonly number[],
   ids: readonly number[],
-): Promise<WordMap[]> {
+): Promise<Looked> {
   const picture = await processor.prepare(image);
-  const size = processor.size(picture);
+  const { tokens: size, tiles } = picture;
   const start = prompt_ids.indexOf(model.image_token_id);
   const all = [...prompt_ids, ...ids.slice(0, -1)]; // each token is chosen at the place before it
-  using pixel_values = stack([picture]);
+  const inputs = pixelsOf([picture]);
+  using _ = inputs.pixel_values;
   using input_ids = tensor([all], { dtype: 'i32' });
   const taps = Array.from({ length: model.sizes.num_hidden_layers }, (_, i) =>
     model.tap(`language_model.model.layers.${i}.self_attn`),
   );
-  model.forward({ input_ids, pixel_values });
+  model.forward({ ...inputs, input_ids });
   const maps = taps.map((tap) => tap.attentions[0]!.mean(1).squeeze(0)); // [L, L]
   for (const tap of taps) tap.close();
   const mean = maps.reduce((sum, map) => sum.add(map)).div(maps.length);
@@ -35,9 +41,11 @@ export async function attentionOf(
   await run([looked], { device: model.device });
   const data = await looked.data();
   looked.dispose();
-  const side = Math.floor(Math.sqrt(size));
-  const first = size - side * side; // the class token
-  return wordsOf(ids, tokenizer).map(({ word, tokens }) => {
+  const [whole] = tiles as [PixelValues];
+  const each = tiles.length > 1 ? model.get_image_features({ pixel_values: inputs.pixel_values }).shape[1]! : size;
+  const side = Math.floor(Math.sqrt(each));
+  const first = each - side * side; // the class token
+  const words = wordsOf(ids, tokenizer).map(({ word, tokens }) => {
     const sum = new Float64Array(side * side);
     let share = 0;
     for (const token of tokens) {
@@ -50,6 +58,7 @@ export async function attentionOf(
     );
     return { word, share, map };
   });
+  return { seen: processor.pixels(whole), words };
 }
 
 /** Words of an answer, and which of its tokens they are made of. */

@@ -5,6 +5,7 @@ import { parseObject } from '../io/json.ts';
 import { viewCheckpoint } from '../io/layouts/index.ts';
 import { locate, lookUp, type ModelSource, type SourceOptions } from '../io/locate.ts';
 import type { Config, FromPretrained } from '../io/pretrained.ts';
+import type { Folder } from '../io/source.ts';
 import { loadTokenizer, type Tokenizer } from '../io/tokenizer.ts';
 import { CLIPModel, CLIPVisionModel } from '../models/clip.ts';
 import { LlamaForCausalLM } from '../models/llama.ts';
@@ -117,11 +118,17 @@ export const AutoTokenizer = {
 /** The image processor of a folder or an id, from preprocessor_config.json or transformers 5's processor_config.json. */
 export async function loadImageProcessor(from: ModelSource, options: SourceOptions = {}): Promise<ImageProcessor> {
   const { folder } = await locate(from, options);
+  const found = await findImageProcessor(folder);
+  if (!found) throw new UserError(`[${folder.name}] no preprocessor_config.json: want it beside the weights`);
+  return found;
+}
+
+export async function findImageProcessor(folder: Folder): Promise<ImageProcessor | undefined> {
   for (const name of ['preprocessor_config.json', 'processor_config.json']) {
     const text = await folder.text(name);
     if (text !== undefined) return imageProcessor(parseObject(text, name), name);
   }
-  throw new UserError(`[${folder.name}] no preprocessor_config.json: want it beside the weights`);
+  return undefined;
 }
 
 export const AutoProcessor = {

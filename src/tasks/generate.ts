@@ -4,7 +4,8 @@ import { UserError } from '../io/error.ts';
 import { parseObject } from '../io/json.ts';
 import { locate, type ModelSource } from '../io/locate.ts';
 import type { Config, FromPretrained } from '../io/pretrained.ts';
-import { stack, tensor } from '../ops/index.ts';
+import type { Pictures } from '../models/llava.ts';
+import { concat, stack, tensor } from '../ops/index.ts';
 import { checkOptions, checkTensors, describe } from '../tensor/check.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { decode, forget, type Held } from './decode.ts';
@@ -18,6 +19,8 @@ export type GenerateInputs = GenerateOptions & {
   attention_mask?: Tensor | readonly (readonly number[])[] | undefined;
   /** Of a model that sees: pictures [N, 3, S, S] for the placeholders in `input_ids`, in their order. */
   pixel_values?: Tensor | undefined;
+  /** Where they are tiles of pictures: [width, height] of each picture. */
+  image_sizes?: Pictures['image_sizes'];
   /** Gets the prompt and then each token, as text streamers do. */
   streamer?: { put(tokens: readonly number[][]): void; end(): void } | undefined;
 };
@@ -41,13 +44,13 @@ async function rowsOf(name: string, given: Tensor | readonly (readonly number[])
   return (await given.tolist()) as number[][];
 }
 
-function checkRows(ids: number[][], mask: number[][] | undefined, vocab_size: number): void {
+function checkRows(ids: number[][], mask: number[][] | undefined, vocab_size: number, picture: number | null): void {
   const [first] = ids;
   if (!first?.length || ids.some((row) => row.length !== first.length)) {
     const got = `rows of ${ids.map((row) => row.length).join(', ') || 'nothing'}`;
     throw new UserError(`[generate] input_ids: got ${got}, want at least one token, and rows of one length: pad them`);
   }
-  const wrong = ids.flat().find((id) => !Number.isInteger(id) || id < 0 || id >= vocab_size);
+  const wrong = ids.flat().find((id) => id !== picture && !(Number.isInteger(id) && id >= 0 && id < vocab_size));
   if (wrong !== undefined) throw new UserError(`[generate] input_ids: got ${wrong}, want 0..${vocab_size - 1}`);
   if (mask && mask.map((row) => row.length).join() !== ids.map((row) => row.length).join()) {
     throw new UserError(
@@ -60,18 +63,16 @@ function checkRows(ids: number[][], mask: number[][] | undefined, vocab_size: nu
 }
 
 /** What a model that sees has beside the others. */
-export type Seeing = { image_token_id: number; get_image_features(inputs: { pixel_values: Tensor }): Tensor };
+export type Seeing = { image_token_id: number; get_picture_tokens(inputs: Pictures): Tensor[] };
 const sees = (model: object): model is Seeing => 'image_token_id' in model;
 
-function pictured(model: CausalLM, ids: readonly number[][], pixel_values: Tensor): Inserts {
-  checkTensors('generate', { pixel_values });
-  if (!sees(model)) throw new UserError('[generate] pixel_values: got pictures for a model that sees none');
-  const { shape } = model.get_image_features({ pixel_values }); // nothing is computed yet
-  const pictures = Array.from({ length: shape[0]! }, (_, i) => ({ name: String(i), length: shape[1]! }));
+function pictured(model: CausalLM & Seeing, ids: readonly number[][], inputs: Pictures): Inserts {
+  const tokens = model.get_picture_tokens(inputs); // nothing is computed yet
+  const pictures = tokens.map(({ shape }, i) => ({ name: String(i), length: shape[0]! }));
   return {
     spans: place(ids, model.image_token_id, pictures),
     async embeds(_, options) {
-      const features = model.get_image_features({ pixel_values }).flatten(0, 1);
+      const features = concat(model.get_picture_tokens(inputs), 0);
       await run([features], options);
       return features;
     },
@@ -80,14 +81,19 @@ function pictured(model: CausalLM, ids: readonly number[][], pixel_values: Tenso
 
 async function generate(model: CausalLM & { generation_config: Config }, inputs: GenerateInputs & Outputs) {
   checkOptions('generate', inputs, '{ input_ids: [[1, 2, 3]] }', 'inputs');
-  const { input_ids, attention_mask, pixel_values, streamer, output_logits = false, ...rest } = inputs;
+  const { input_ids, attention_mask, pixel_values, image_sizes, streamer, output_logits = false, ...rest } = inputs;
   const { return_dict_in_generate, ...options } = rest;
   const ids = await rowsOf('input_ids', input_ids);
   const given = attention_mask && (await rowsOf('attention_mask', attention_mask));
-  checkRows(ids, given, model.sizes.vocab_size);
+  if (pixel_values) {
+    checkTensors('generate', { pixel_values });
+    if (!sees(model)) throw new UserError('[generate] pixel_values: got pictures for a model that sees none');
+  }
+  const seer = pixel_values && sees(model) ? model : undefined;
+  checkRows(ids, given, model.sizes.vocab_size, seer?.image_token_id ?? null);
   const mask = given?.flat().includes(0) ? given : undefined;
   const generation = settle(options, model.generation_config, model.config);
-  const inserts = pixel_values && pictured(model, ids, pixel_values);
+  const inserts = seer && pictured(seer, ids, { pixel_values: pixel_values!, image_sizes });
   const sequences = ids.map((row) => [...row]);
   const logits: Tensor[] = [];
   const held: { at?: Held | undefined } = {};

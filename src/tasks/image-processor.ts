@@ -16,6 +16,8 @@ export type ImageProcessor = {
   mean: readonly number[];
   /** Of the square that it cuts out, in pixels. */
   side: number | undefined;
+  /** What it made of a picture, as a picture again. */
+  pixels(values: PixelValues): Pixels;
 };
 
 type Config = Record<string, unknown>;
@@ -77,7 +79,8 @@ export function imageProcessor(config: Config, where = 'preprocessor_config.json
     if (crop) picture = centerCrop(picture, crop.width, crop.height);
     return planes(picture, tables);
   };
-  return Object.assign(process, { mean, side: crop?.height });
+  const pixels = (values: PixelValues) => interleaved(values, tables);
+  return Object.assign(process, { mean, side: crop?.height, pixels });
 }
 
 /** What each of the 256 levels becomes: value * scale in float64 rounded to f32, then (x - mean) / std in f32. */
@@ -97,6 +100,17 @@ function planes({ width, height, data }: Pixels, tables: readonly Float32Array[]
     for (let i = 0; i < area; i++) out[c * area + i] = table[data[3 * i + c]!]!;
   }
   return { data: out, shape: [3, height, width] };
+}
+
+/** [3, H, W] floats to interleaved bytes: the levels that they were. */
+function interleaved({ data, shape: [, height, width] }: PixelValues, tables: readonly Float32Array[]): Pixels {
+  const area = width * height;
+  const out = new Uint8Array(3 * area);
+  for (let c = 0; c < 3; c++) {
+    const [least, most] = [tables[c]![0]!, tables[c]![255]!];
+    for (let i = 0; i < area; i++) out[3 * i + c] = Math.round((255 * (data[c * area + i]! - least)) / (most - least));
+  }
+  return { width, height, channels: 3, data: out };
 }
 
 /** `size` as a function of the picture: a number or {shortest_edge} keeps its shape, {height, width} does not. */

@@ -6,10 +6,12 @@ import { sha256 } from '../io/hash.ts';
 import { lookUp, type ModelSource } from '../io/locate.ts';
 import type { FromPretrained } from '../io/pretrained.ts';
 import type { Tokenizer } from '../io/tokenizer.ts';
+import { concat } from '../ops/index.ts';
 import { describe } from '../tensor/check.ts';
-import { AutoModelForImageTextToText, IMAGE_TEXT_TO_TEXT, identify, stack } from './auto.ts';
-import type { PixelValues } from './image-processor.ts';
-import { LlavaProcessor } from './llava-processor.ts';
+import { AutoModelForImageTextToText, IMAGE_TEXT_TO_TEXT, identify } from './auto.ts';
+import type { OriginalOptions } from './llava-original.ts';
+import { LlavaProcessor, pixelsOf } from './llava-processor.ts';
+import type { LlavaPicture } from './llava-prompt.ts';
 import type { ImageInput } from './load-image.ts';
 import type { Session } from './session.ts';
 import { type Inserts, place } from './spans.ts';
@@ -40,41 +42,41 @@ export type ImageTextGenerator = (<I extends ImageTextInput>(
   };
 
 /** `const look = await pipeline('image-text-to-text', folder)`; `await look([{ role: 'user', content: [{ type: 'image', image }, ...] }])`. */
-export async function imageTextToText(source: ModelSource, options: FromPretrained = {}): Promise<ImageTextGenerator> {
+export async function imageTextToText(
+  source: ModelSource,
+  options: FromPretrained & OriginalOptions = {},
+): Promise<ImageTextGenerator> {
   const from = await lookUp(source, options);
   const processor = await LlavaProcessor.from_pretrained(from, options);
   const { model_type } = await identify(from, options, IMAGE_TEXT_TO_TEXT);
   const model = await AutoModelForImageTextToText.from_pretrained(from, options);
-  const { tokenizer } = processor;
+  const { tokenizer, stop } = processor;
   const read = async (input: ImageTextInput) => {
     const { text, images } = isMessages(input) ? visionPrompt(input, processor) : plainPrompt(input);
-    const pictures: Picture[] = [];
-    for (const [i, image] of images.entries()) {
-      const pixels = await processor.prepare(image, images.length > 1 ? `picture ${i + 1}` : 'image');
-      pictures.push({ ...pixels, name: await nameOf(pixels), length: processor.size(pixels) });
-    }
-    const [expanded] = processor.expand([text], pictures) as [string];
-    const ids = tokenizer.encode(expanded, { add_special_tokens: !processor.beginsWithBos(expanded) });
+    const pictures: LlavaPicture[] = [];
+    for (const [i, image] of images.entries())
+      pictures.push(await processor.prepare(image, images.length > 1 ? `picture ${i + 1}` : 'image'));
+    const ids = processor.encode(text, pictures);
     const embeds: Inserts['embeds'] = async (from, options) => {
-      using pixel_values = stack(pictures.slice(from));
-      const features = model.get_image_features({ pixel_values }).flatten(0, 1);
+      const inputs = pixelsOf(pictures.slice(from));
+      using _ = inputs.pixel_values;
+      const features = concat(model.get_picture_tokens(inputs), 0);
       await run([features], options);
       return features;
     };
-    return { ids, spans: place([ids], model.image_token_id, pictures), embeds };
+    const named = pictures.map(async (picture) => ({ name: await nameOf(picture), length: picture.tokens }));
+    return { ids, spans: place([ids], model.image_token_id, await Promise.all(named)), embeds };
   };
   const textOf = (input: ImageTextInput) => (isMessages(input) ? undefined : plainPrompt(input).text);
-  const generate = writer({ model, tokenizer, read }, textOf);
+  const generate = writer({ model, tokenizer, read, stop }, textOf);
   const more = { model_type, processor };
   return Object.assign(generate, more) as unknown as ImageTextGenerator;
 }
 
-type Picture = PixelValues & { name: string; length: number };
-
 /** The same for the same pixels. */
-async function nameOf({ data }: PixelValues): Promise<string> {
+async function nameOf({ tiles }: LlavaPicture): Promise<string> {
   const hash = await sha256();
-  hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  for (const { data } of tiles) hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   return hash.hex();
 }
 
@@ -89,7 +91,7 @@ function plainPrompt(input: string | ImagePrompt): { text: string; images: reado
 /** Messages by the template of the model, which writes a placeholder for each picture, and the pictures. */
 export function visionPrompt(
   messages: readonly VisionMessage[],
-  { tokenizer, image_token }: LlavaProcessor,
+  { apply_chat_template }: LlavaProcessor,
   add_generation_prompt = true,
 ) {
   const images: ImageInput[] = [];
@@ -108,9 +110,5 @@ export function visionPrompt(
     });
   };
   const seen = messages.map((message, i) => ({ ...message, content: parts(message?.content, i) }));
-  // a template that knows of no parts gets texts with the placeholders in them
-  const knowsParts = JSON.stringify(tokenizer.config.chat_template ?? '').includes('image');
-  const flat = (content: readonly Part[]) => content.map(({ text }) => text ?? `${image_token}\n`).join('');
-  const given = knowsParts ? seen : seen.map((message) => ({ ...message, content: flat(message.content) }));
-  return { text: tokenizer.apply_chat_template(given, { add_generation_prompt }), images };
+  return { text: apply_chat_template(seen, { add_generation_prompt }), images };
 }

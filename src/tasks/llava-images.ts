@@ -26,7 +26,7 @@ export function process_image(
   if (image_aspect_ratio !== 'anyres') return [process(image, name)];
   const { side } = process;
   if (!isSizes(image_grid_pinpoints) || side === undefined) {
-    const got = JSON.stringify(image_grid_pinpoints);
+    const got = JSON.stringify(image_grid_pinpoints) ?? 'nothing';
     throw new UserError(
       `[llava] image_grid_pinpoints: got ${got}, want sizes [[672, 336], ...] and a processor with a crop`,
     );

@@ -1,13 +1,18 @@
 // What LLaVA's language model is given for texts and pictures. Reference: transformers' LlavaProcessor.
+import type { Size } from '../io/anyres.ts';
 import { UserError } from '../io/error.ts';
 import { parseObject } from '../io/json.ts';
-import { locate, type ModelSource, type SourceOptions } from '../io/locate.ts';
+import { isOriginalLlava } from '../io/layouts/llava.ts';
+import { locate, type ModelSource } from '../io/locate.ts';
+import type { Pixels } from '../io/pixels.ts';
 import type { Config } from '../io/pretrained.ts';
 import { type BatchOptions, loadTokenizer, type Tokenizer } from '../io/tokenizer.ts';
 import { checkOptions, describe } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { loadImageProcessor, stack } from './auto.ts';
-import type { ImageProcessor, PixelValues } from './image-processor.ts';
+import type { ImageProcessor } from './image-processor.ts';
+import { type OriginalOptions, originalLlava } from './llava-original.ts';
+import { checkPlaces, type LlavaKind, type LlavaPicture, templateOf } from './llava-prompt.ts';
 import { type ImageInput, load_image, nameOf } from './load-image.ts';
 
 export type LlavaProcessorInputs = BatchOptions & {
@@ -22,18 +27,18 @@ export type LlavaProcessor = {
     input_ids: number[][];
     attention_mask: number[][];
     pixel_values?: Tensor;
+    image_sizes?: Size[];
   }>;
   tokenizer: Tokenizer;
-  image_token: string;
-  /** One picture as the tower sees it; `name` is what errors call it. */
-  prepare(image: ImageInput, name?: string): Promise<PixelValues>;
-  /** Texts with as many placeholders for each picture as it has tokens. Throws a UserError where their number is another. */
-  expand(texts: readonly string[], pictures: readonly Pick<PixelValues, 'shape'>[]): string[];
-  /** Whether a text has the token of the beginning, which is then not added. */
-  beginsWithBos(text: string): boolean;
-  /** Tokens of a picture. */
-  size(picture: Pick<PixelValues, 'shape'>): number;
-};
+  /** `name` is what errors call it. */
+  prepare(image: ImageInput, name?: string): Promise<LlavaPicture>;
+} & Omit<LlavaKind, 'process' | 'batch'>;
+
+/** What a model is called with for pictures. */
+export const pixelsOf = (pictures: readonly LlavaPicture[]) => ({
+  pixel_values: stack(pictures.flatMap(({ tiles }) => tiles)),
+  image_sizes: pictures.map(({ image_size }) => image_size),
+});
 
 type Settings = { patch_size: number; extra: number; image_token: string };
 
@@ -53,33 +58,47 @@ function settingsOf(own: Config, config: Config): Settings {
 }
 
 /** The processor of a folder or an id of the hub. */
-export async function loadLlavaProcessor(from: ModelSource, options: SourceOptions = {}): Promise<LlavaProcessor> {
+export async function loadLlavaProcessor(from: ModelSource, options: OriginalOptions = {}): Promise<LlavaProcessor> {
   const { folder } = await locate(from, options);
   const read = async (name: string): Promise<Config> => {
     const text = await folder.text(name);
     return text === undefined ? {} : parseObject(text, name);
   };
-  const settings = settingsOf(await read('processor_config.json'), await read('config.json'));
-  return llavaProcessor(await loadTokenizer(folder), await loadImageProcessor(folder), settings);
+  const config = await read('config.json');
+  const tokenizer = await loadTokenizer(folder);
+  if (isOriginalLlava(config)) return llavaProcessor(tokenizer, await originalLlava(tokenizer, from, options));
+  const settings = settingsOf(await read('processor_config.json'), config);
+  return llavaProcessor(tokenizer, llava(tokenizer, await loadImageProcessor(folder), settings));
 }
 
-function llavaProcessor(tokenizer: Tokenizer, process: ImageProcessor, settings: Settings): LlavaProcessor {
+/** As transformers has it. */
+function llava(tokenizer: Tokenizer, processor: ImageProcessor, settings: Settings): LlavaKind {
   const { patch_size, extra, image_token } = settings;
-  const size = ({ shape: [, height, width] }: Pick<PixelValues, 'shape'>) =>
-    Math.floor(height / patch_size) * Math.floor(width / patch_size) + extra;
-  const prepare = async (image: ImageInput, name = 'image') =>
-    process(await load_image(image, name), nameOf(image, name));
-  const expand = (texts: readonly string[], pictures: readonly Pick<PixelValues, 'shape'>[]) => {
-    const places = texts.reduce((n, text) => n + text.split(image_token).length - 1, 0);
-    if (places !== pictures.length) {
-      const got = `${places} ${image_token} in the text for ${pictures.length} pictures`;
-      throw new UserError(`[llava] got ${got}, want one ${image_token} for each picture`);
-    }
+  const process = (image: Pixels, name: string) => {
+    const pixels = processor(image, name);
+    const [, height, width] = pixels.shape;
+    const tokens = Math.floor(height / patch_size) * Math.floor(width / patch_size) + extra;
+    return { tiles: [pixels], image_size: [image.width, image.height] as const, tokens };
+  };
+  const expand = (texts: readonly string[], pictures: readonly LlavaPicture[]) => {
+    checkPlaces(texts, pictures, image_token);
     let next = 0;
-    return texts.map((text) => text.replaceAll(image_token, () => image_token.repeat(size(pictures[next++]!))));
+    return texts.map((text) => text.replaceAll(image_token, () => image_token.repeat(pictures[next++]!.tokens)));
   };
   const bos = tokenizer.bos_token_id === undefined ? undefined : tokenizer.id_to_token(tokenizer.bos_token_id);
-  const beginsWithBos = (text: string) => bos !== undefined && text.startsWith(bos);
+  const encode = (text: string, pictures: readonly LlavaPicture[]) => {
+    const [expanded] = expand([text], pictures) as [string];
+    const isBegun = bos !== undefined && expanded.startsWith(bos);
+    return tokenizer.encode(expanded, { add_special_tokens: !isBegun });
+  };
+  const batch: LlavaKind['batch'] = (texts, pictures, options) => tokenizer(expand(texts, pictures), options);
+  const apply_chat_template = templateOf(tokenizer, `${image_token}\n`);
+  return { process, pixels: processor.pixels, encode, batch, apply_chat_template, image_token, stop: [] };
+}
+
+function llavaProcessor(tokenizer: Tokenizer, { process, batch, ...kind }: LlavaKind): LlavaProcessor {
+  const prepare = async (image: ImageInput, name = 'image') =>
+    process(await load_image(image, name), nameOf(image, name));
   const call = async (inputs: LlavaProcessorInputs) => {
     checkOptions(
       'LlavaProcessor',
@@ -91,12 +110,11 @@ function llavaProcessor(tokenizer: Tokenizer, process: ImageProcessor, settings:
     const texts = typeof text === 'string' ? [text] : text;
     if (!Array.isArray(texts)) throw new UserError(`[LlavaProcessor] text: got ${describe(text)}, want texts`);
     const list = (Array.isArray(images) ? images : [images]) as readonly ImageInput[];
-    const pictures: PixelValues[] = [];
+    const pictures: LlavaPicture[] = [];
     for (const [i, image] of list.entries()) pictures.push(await prepare(image, `picture ${i + 1}`));
-    const batch = tokenizer(expand(texts, pictures), options);
-    return { ...batch, ...(pictures.length > 0 && { pixel_values: stack(pictures) }) };
+    return { ...batch(texts, pictures, options), ...(pictures.length > 0 && pixelsOf(pictures)) };
   };
-  return Object.assign(call, { tokenizer, image_token, prepare, expand, beginsWithBos, size });
+  return Object.assign(call, { tokenizer, prepare, ...kind });
 }
 
 export const LlavaProcessor = { from_pretrained: loadLlavaProcessor };

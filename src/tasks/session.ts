@@ -43,6 +43,8 @@ export type Chat<I> = {
   model: CausalLM & { generation_config: Config };
   tokenizer: Tokenizer;
   read(input: I): PromptRow | Promise<PromptRow>;
+  /** Texts that end any answer. */
+  stop?: readonly string[];
 };
 type PromptRow = { ids: readonly number[] } & Partial<Inserts>;
 
@@ -95,7 +97,7 @@ export class Session<I = string | readonly Message[]> implements Disposable {
     const room = model.sizes.max_position_embeddings - prompt_ids.length;
     const max_new_tokens = Math.min(generation.max_new_tokens, room);
     const text = new Detokenizer((ids) => tokenizer.decode(ids, { skip_special_tokens: true }));
-    const stops = new StopStrings([stop].flat());
+    const stops = new StopStrings([stop, this.#chat.stop ?? []].flat());
     const reused = Math.min(commonLength(this.#held.at ?? { ids: [] }, row), prompt_ids.length - 1);
     const ids: number[] = [];
     let first_token_ms = 0;

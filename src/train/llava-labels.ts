@@ -1,21 +1,9 @@
 // Conversations as tokens and what of them is learned: the answers. Reference: llava/mm_utils.py and llava/train/train.py of
 // https://github.com/haotian-liu/LLaVA.
-import { type Conversation, promptOf, stopOf } from '../io/conversation.ts';
+import { type Conversation, IMAGE, promptOf, stopOf, tokenizer_image_token } from '../io/conversation.ts';
 import { UserError } from '../io/error.ts';
 import type { Tokenizer } from '../io/tokenizer.ts';
 import { IGNORED } from './packing.ts';
-
-export const IMAGE_TOKEN_INDEX = -200;
-const IMAGE = '<image>';
-
-/** Tokens of a text; -200 stands for each picture. Of the beginnings of its pieces the first alone is kept. */
-export function tokenizer_image_token(text: string, tokenizer: Tokenizer): number[] {
-  const pieces = text.split(IMAGE).map((piece) => tokenizer.encode(piece));
-  const { bos_token_id: bos } = tokenizer;
-  const isBegun = bos !== undefined && pieces[0]?.[0] === bos;
-  const rest = pieces.map((ids) => (isBegun ? ids.slice(1) : ids));
-  return [...(isBegun ? [bos] : []), ...rest.flatMap((ids, i) => (i === 0 ? ids : [IMAGE_TOKEN_INDEX, ...ids]))];
-}
 
 export type Labelled = {
   input_ids: number[];

@@ -2,11 +2,11 @@
 // picture and itself, as if it were asked alone: reading a picture is most of the work.
 import { UserError } from '../io/error.ts';
 import type { Pixels } from '../io/pixels.ts';
+import type { Pictures } from '../models/llava.ts';
 import { tensor } from '../ops/create.ts';
-import { stack } from '../tasks/auto.ts';
-import type { PixelValues } from '../tasks/image-processor.ts';
 import { visionPrompt } from '../tasks/image-text-to-text.ts';
-import type { LlavaProcessor } from '../tasks/llava-processor.ts';
+import { type LlavaProcessor, pixelsOf } from '../tasks/llava-processor.ts';
+import type { LlavaPicture } from '../tasks/llava-prompt.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** A picture, and what is asked and answered about it. */
@@ -17,6 +17,7 @@ export type Batch = Disposable & {
   input_ids: Tensor;
   position_ids: Tensor;
   attention_mask: Tensor;
+  image_sizes: Pictures['image_sizes'];
   pixel_values: Tensor;
   places: Tensor;
   targets: Tensor;
@@ -33,14 +34,14 @@ type PackedRow = { ids: number[]; positions: number[]; segments: number[]; targe
 export function packer(processor: LlavaProcessor, image_token: number) {
   const { tokenizer } = processor;
   const known = new Map<string, number[]>(); // questions come again
-  const encode = (text: string, special: boolean) => {
-    let ids = known.get(text);
-    if (!ids) known.set(text, (ids = tokenizer.encode(text, { add_special_tokens: special })));
+  const once = (name: string, encode: () => number[]) => {
+    let ids = known.get(name);
+    if (!ids) known.set(name, (ids = encode()));
     return ids;
   };
 
   /** Tokens up to the end of the picture, those of the question, and those of the answer. */
-  function turn({ question, answer }: PictureLesson['turns'][number], picture: PixelValues) {
+  function turn({ question, answer }: PictureLesson['turns'][number], picture: LlavaPicture) {
     const asked = {
       role: 'user',
       content: [{ type: 'image', image: '' } as const, { type: 'text', text: question } as const],
@@ -52,9 +53,9 @@ export function packer(processor: LlavaProcessor, image_token: number) {
         '[train] the chat template of the model changes a question once it is answered: cannot be trained',
       );
     }
-    const [expanded] = processor.expand([text], [picture]) as [string];
-    const ids = encode(expanded, !processor.beginsWithBos(expanded));
-    const said = [...encode(whole.slice(text.length).trimEnd(), false)];
+    const ids = once(`${picture.tokens} ${text}`, () => processor.encode(text, [picture]));
+    const answered = whole.slice(text.length).trimEnd();
+    const said = [...once(answered, () => tokenizer.encode(answered, { add_special_tokens: false }))];
     const { eos_token_id: eos } = tokenizer;
     if (eos !== undefined && said.at(-1) !== eos) said.push(eos);
     const end = ids.lastIndexOf(image_token) + 1;
@@ -92,17 +93,18 @@ export function packer(processor: LlavaProcessor, image_token: number) {
     const segments = i32(column('segments', -1));
     const [q, k] = [segments.unsqueeze(2), segments.unsqueeze(1)];
     const sees = k.eq(0).where(true, q.eq(k)).unsqueeze(1); // [B, 1, L, L]
+    const { pixel_values, image_sizes } = pixelsOf(rows.map(({ picture }) => picture));
     const batch = {
       input_ids: i32(column('ids', tokenizer.pad_token_id ?? 0)),
       position_ids: i32(column('positions', 0)),
-      pixel_values: stack(rows.map(({ picture }) => picture)),
+      pixel_values,
       places: i32([...places, ...new Array<number>(more).fill(0)]),
       targets: i32([...targets, ...new Array<number>(more).fill(IGNORED)]),
     };
     const dispose = () => {
       for (const t of [segments, ...Object.values(batch)]) t.dispose();
     };
-    return { ...batch, attention_mask: sees, [Symbol.dispose]: dispose };
+    return { ...batch, image_sizes, attention_mask: sees, [Symbol.dispose]: dispose };
   };
 }
 

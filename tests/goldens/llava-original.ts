@@ -1,13 +1,13 @@
 // LLaVA in the repository of its authors.
 import { LlavaMetaForCausalLM } from '../../src/index.ts';
 import { get_anyres_image_grid_shape, type Size, select_best_resolution, unpadded } from '../../src/io/anyres.ts';
-import { conversation, promptOf, stopOf } from '../../src/io/conversation.ts';
+import { conversation, promptOf, stopOf, tokenizer_image_token } from '../../src/io/conversation.ts';
 import type { Tokenizer } from '../../src/io/tokenizer.ts';
 import { AutoTokenizer, loadImageProcessor, stack } from '../../src/tasks/auto.ts';
 import { process_image } from '../../src/tasks/llava-images.ts';
 import { load_image } from '../../src/tasks/load-image.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
-import { labelled, tokenizer_image_token } from '../../src/train/llava-labels.ts';
+import { labelled } from '../../src/train/llava-labels.ts';
 import { type Family, family, isBoolean, method, type Outputs } from './family.ts';
 import type { CaseFiles } from './files.ts';
 import { integers, type Value } from './golden.ts';

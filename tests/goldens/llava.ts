@@ -30,10 +30,10 @@ export const llava: Record<string, Family> = {
     {
       'LlavaProcessor.__call__': method({
         args: { prompt: (value) => typeof value === 'string', padding: isBoolean },
-        async run({ files }: Model, _, { prompt, padding }) {
+        async run({ files }: Model, __, { prompt, padding }) {
           const processor = await LlavaProcessor.from_pretrained(await files.checkpoint());
           const given = await promptOf(files, prompt as string);
-          const inputs = await processor({ ...given, padding: padding as boolean });
+          const { image_sizes: _, ...inputs } = await processor({ ...given, padding: padding as boolean });
           const [input_ids, attention_mask] = [integers(inputs.input_ids), integers(inputs.attention_mask)];
           return { ...inputs, input_ids, attention_mask };
         },

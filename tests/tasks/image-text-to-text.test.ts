@@ -97,7 +97,7 @@ describe('pipeline', () => {
 describe('a session', () => {
   it('computes a picture once, and again where it is another', async () => {
     using session = look.session();
-    const tower = vi.spyOn(look.model, 'get_image_features');
+    const tower = vi.spyOn(look.model, 'get_picture_tokens');
     const first = await say(session, [ask('What is it?', red)]);
     expect([session.last!.stats.reused_tokens, tower.mock.calls.length]).toEqual([0, 1]);
     const talk = [ask('What is it?', red), assistant(first), ask('And this?', blue)];

@@ -1,6 +1,7 @@
 // A small CLIP or SigLIP folder in memory: a golden's weights, a tokenizer of letters, a processor.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { type StoredTensor, writeSafetensors } from '../../src/io/safetensors.ts';
 import { type Folder, memoryFolder } from '../../src/io/source.ts';
 
 export const golden = (name: string) => fileURLToPath(new URL(`../goldens/cases/${name}`, import.meta.url));
@@ -147,3 +148,59 @@ export function llavaFolder(more: Record<string, string | Uint8Array> = {}): Fol
   );
 }
 export const llavaPictures = ['picture0', 'picture1'].map((name) => golden(`llava/${name}.png`)) as [string, string];
+
+/** Tensors of a safetensors file under other names: `rename` gives a file and a name. */
+function renamed(bytes: Uint8Array, rename: (name: string) => readonly [file: string, name: string]) {
+  const files = new Map<string, Map<string, StoredTensor>>();
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  const { __metadata__: _, ...header } = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+  for (const [old, info] of Object.entries(header)) {
+    const { dtype, shape, data_offsets } = info as StoredTensor & { data_offsets: [number, number] };
+    const data = bytes.slice(8 + length + data_offsets[0], 8 + length + data_offsets[1]);
+    const [file, name] = rename(old);
+    if (!files.has(file)) files.set(file, new Map());
+    files.get(file)!.set(name, { dtype, shape, data });
+  }
+  return files;
+}
+
+/** The golden `llava` as the original repository saves models: its names, its config, the tower beside it or inside. */
+export function originalFolder({
+  config = {},
+  name = 'llava-v1.5-tiny',
+  isTowerInside = false,
+  files: more = {} as Record<string, string>,
+} = {}): Folder {
+  const { text_config, vision_config } = JSON.parse(readFileSync(golden('llava/config.json'), 'utf8'));
+  const own = {
+    ...{ ...text_config, model_type: 'llava', max_position_embeddings: 1024, mm_vision_tower: 'openai/tiny' },
+    ...{ mm_projector_type: 'mlp2x_gelu', mm_vision_select_layer: -2, mm_vision_select_feature: 'patch' },
+    ...{ image_aspect_ratio: 'pad', ...config },
+  };
+  const inside = (name: string) =>
+    ['model.safetensors', `model.vision_tower.vision_tower.vision_model.${name}`] as const;
+  const files = renamed(read('llava/model.safetensors'), (name) => {
+    const [, tower] = /^(?:model\.)?vision_tower\.(?:vision_model\.)?(.*)/.exec(name) ?? [];
+    if (tower) return isTowerInside ? inside(tower) : ['vision_tower/model.safetensors', `vision_model.${tower}`];
+    const [, layer, part] = /multi_modal_projector\.linear_(\d)\.(.*)/.exec(name) ?? [];
+    if (layer) return ['model.safetensors', `model.mm_projector.${2 * (Number(layer) - 1)}.${part}`];
+    return [
+      'model.safetensors',
+      name.replace(/^(?:model\.)?language_model\./, '').replace(/^(?!model|lm_head)/, 'model.'),
+    ];
+  });
+  const newline = Float32Array.from({ length: 32 }, (_, i) => Math.sin(i));
+  files.get('model.safetensors')!.set('model.image_newline', { dtype: 'F32', shape: [32], data: newline });
+  return memoryFolder(
+    [
+      ...[...files].map(([file, tensors]) => [file, writeSafetensors(tensors)] as const),
+      ...['generation_config', 'tokenizer', 'tokenizer_config'].map(
+        (file) => [`${file}.json`, read(`llava/${file}.json`)] as const,
+      ),
+      ['config.json', JSON.stringify(own)],
+      ...(isTowerInside ? [] : [['vision_tower/config.json', JSON.stringify(vision_config)] as const]),
+      ...Object.entries(more),
+    ],
+    name,
+  );
+}

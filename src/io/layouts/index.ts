@@ -27,8 +27,8 @@ export const LAYOUTS: readonly Layout[] = [
 ];
 
 /** The layout of a checkpoint, found from its tensors. */
-export function findLayout(shapes: Shapes): Layout {
-  return LAYOUTS.find((layout) => layout.detect(shapes)) ?? current;
+export function findLayout(shapes: Shapes, own?: Config): Layout {
+  return LAYOUTS.find((layout) => layout.detect(shapes, own)) ?? current;
 }
 
 type Stored = { info: { shape: readonly number[] } };
@@ -38,8 +38,11 @@ type Source<T extends Stored> = {
   tensors: Map<string, T>;
   config: Config | undefined;
   json(file: string): Promise<Config | undefined>;
-  /** A checkpoint that belongs to this one. Its tensors are among those of this one from then on. */
-  beside?(name: string): Promise<{ tensors: Map<string, T>; config: Config | undefined } | undefined>;
+  /** A checkpoint that belongs to this one, or its config alone. Its tensors are among those of this one from then on. */
+  beside?(
+    name: string,
+    isConfigOnly: boolean,
+  ): Promise<{ tensors: Map<string, T>; config: Config | undefined } | undefined>;
 };
 
 /**
@@ -52,11 +55,13 @@ export async function viewCheckpoint<T extends Stored>(
 ): Promise<LayoutView & { layout: Layout; config: Config | undefined }> {
   const { tensors } = checkpoint;
   const shapesOf = () => new Map([...tensors].map(([name, { info }]) => [name, info.shape]));
-  const layout = findLayout(shapesOf());
+  const layout = findLayout(shapesOf(), checkpoint.config);
   let file = layout.config_file === undefined ? undefined : await checkpoint.json(layout.config_file);
-  if (layout.beside !== undefined) {
-    const found = await checkpoint.beside?.(layout.beside);
-    for (const [name, stored] of found?.tensors ?? []) tensors.set(`${layout.beside}.${name}`, stored);
+  if (layout.beside) {
+    const { folder, own } = layout.beside;
+    const isHere = [...tensors.keys()].some((name) => name.startsWith(own));
+    const found = await checkpoint.beside?.(folder, isHere);
+    for (const [name, stored] of found?.tensors ?? []) tensors.set(`${folder}.${name}`, stored);
     file = found?.config;
   }
   const shapes = shapesOf();

@@ -20,7 +20,8 @@ export type Rule = {
 
 export type Layout = {
   name: string;
-  detect(shapes: Shapes): boolean;
+  /** `own`: the config.json. */
+  detect(shapes: Shapes, own?: Record<string, unknown>): boolean;
   /** The first rule that matches a name counts. A name that none matches keeps itself when `rest` says so. */
   rules: readonly Rule[] | ((shapes: Shapes) => readonly Rule[]);
   rest?: 'keep';
@@ -28,8 +29,11 @@ export type Layout = {
   ignored?: readonly string[];
   /** Another config file that the layout needs, by name; without it the sizes come from the shapes. */
   config_file?: string;
-  /** A checkpoint of its own that belongs to the model: the name of its folder, with which the names of its tensors begin. */
-  beside?: string;
+  /**
+   * A checkpoint of its own that belongs to the model: its folder, with which the names of its tensors begin. Where names
+   * begin with `own` they are here, and it gives its config alone.
+   */
+  beside?: { folder: string; own: string };
   /** config.json as transformers would have it; `file` is `config_file`, or the config of what is `beside`, `own` its config.json. */
   config?(
     shapes: Shapes,
