@@ -1,5 +1,6 @@
 // AdamW, Loshchilov and Hutter 2019, arXiv:1711.05101, in the order of operations of torch.optim.AdamW.
 import { assign, type RunOptions, run } from '../exec/run.ts';
+import { UserError } from '../io/error.ts';
 import { tensor } from '../ops/create.ts';
 import { checkOptions, checkTensorList } from '../tensor/check.ts';
 import type { TypedArray } from '../tensor/dtype.ts';
@@ -30,7 +31,8 @@ export class AdamW {
 
   /**
    * Moves the parameters against the gradient of `loss`, whose value it gives. The handles stay and have new values; what
-   * else was recorded with the old ones must be computed before. A step that throws changes nothing.
+   * else was recorded with the old ones must be computed before. A step that throws changes nothing; one throws a UserError
+   * where the loss, or what it would make of the parameters, is not finite.
    */
   async step(loss: Tensor, options: Pick<RunOptions, 'signal'> = {}): Promise<number> {
     const { lr, betas, eps, weight_decay } = this.options;
@@ -46,12 +48,24 @@ export class AdamW {
       const p = this.params[i]!.mul(1 - lr * weight_decay).sub(m.div(scale).mul(lr / (1 - b1 ** t)));
       return { p, m, v };
     });
-    await run([loss, ...next.flatMap(({ p, m, v }) => [p, m, v])], options);
+    const made = next.flatMap(({ p, m, v }) => [p, m, v]);
+    const nothing = next.map(({ p, m, v }) => p.mul(0).add(m.mul(0)).add(v.mul(0)).sum()); // or NaN
+    const check = nothing.reduce((sum, zero) => sum.add(zero), loss.mul(0));
+    await run([loss, check, ...made], options);
+    const [value, zero] = [await loss.item(), await check.item()];
+    check.dispose();
+    if (!Number.isFinite(value) || zero !== 0) {
+      for (const tensor of made) tensor.dispose();
+      const what = Number.isFinite(value) ? 'the parameters would not be finite' : `the loss is ${value}`;
+      throw new UserError(
+        `[AdamW] step ${t}: ${what}. Nothing was changed: lower the rate (lr ${lr}), or look at the data`,
+      );
+    }
     this.dispose();
     this.#moments = next.map(({ m, v }) => ({ m, v }));
     for (const [i, p] of this.params.entries()) assign(p, next[i]!.p);
     this.steps = t;
-    return loss.item();
+    return value;
   }
 
   /** What a later run needs to go on as this one would, in the order of `params`; names as torch has them. */

@@ -39,6 +39,8 @@ export class ProjectorTraining implements Disposable {
     const { steps, lr = 1e-3, warmup = 0.03, weight_decay = 0 } = options;
     this.#options = { steps, lr, warmup, weight_decay };
     this.params = new Map([...look.model.named_parameters()].filter(([name]) => name.startsWith(PREFIX)));
+    if (this.params.size === 0)
+      throw new UserError(`[train] ${look.model.name}: its projector has no weights to learn`);
     this.#optimizer = new AdamW(this.params.values(), { weight_decay: this.#options.weight_decay });
     this.#pack = packer(look.processor, look.model.image_token_id);
   }
@@ -56,13 +58,11 @@ export class ProjectorTraining implements Disposable {
     return this.#optimizer.steps;
   }
 
-  /** Learns from some lessons; gives the mean loss of the tokens of their answers. */
+  /** Learns from some lessons; gives the mean loss of the tokens of their answers. Where that is no number nothing is learned. */
   async step(lessons: readonly PictureLesson[], { signal }: { signal?: AbortSignal } = {}): Promise<number> {
     using batch = await this.#pack(lessons);
     this.#optimizer.options.lr = this.rate(this.steps);
     const loss = await this.#optimizer.step(this.#loss(batch), { signal });
-    if (!Number.isFinite(loss))
-      throw new UserError(`[train] the loss of step ${this.steps} is ${loss}: lower the rate`);
     this.losses.push(loss);
     return loss;
   }

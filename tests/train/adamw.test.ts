@@ -56,6 +56,31 @@ describe('AdamW', () => {
     await optimizer.step(lossOf(x));
     expect(await x.data()).toEqual(Float32Array.from(START));
   });
+  it.each<[string, number, (x: Tensor) => Tensor, string]>([
+    ['a loss that is infinite', 1, (x) => x.mul(1e38).mul(1e38).sum(), 'the loss is'],
+    ['a loss that is NaN', 1, (x) => x.sub(2).log().sum(), 'the loss is NaN'],
+    ['an infinite gradient', 1, (x) => x.sub(1).sqrt().sum(), 'the parameters would not be finite'],
+    ['a rate that is too high', 3e38, (x) => x.sum(), 'the parameters would not be finite'],
+  ])('refuses %s, and changes nothing', async (_, lr, loss, message) => {
+    const x = tensor([1]);
+    const optimizer = new AdamW([x], { lr, weight_decay: 1 });
+    const before = await optimizer.state_dict();
+    const step = async () => {
+      using own = loss(x);
+      await optimizer.step(own);
+    };
+    await expect(step()).rejects.toThrow(`[AdamW] step 1: ${message}`);
+    expect([await x.data(), await optimizer.state_dict()]).toEqual([Float32Array.of(1), before]);
+    await trim(device);
+    const { live } = device.pool.stats;
+    await expect(step()).rejects.toThrow('Nothing was changed');
+    await trim(device);
+    expect(device.pool.stats.live).toBe(live);
+    optimizer.options.lr = 0.5;
+    expect(await optimizer.step(x.sum())).toBe(1);
+    expect(optimizer.steps).toBe(1);
+    expect((await x.data())[0]).toBeCloseTo(0, 6);
+  });
   it('changes nothing when a step fails', async () => {
     const x = await tensor(START).realize();
     const optimizer = new AdamW([x], OPTIONS);

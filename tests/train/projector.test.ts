@@ -118,6 +118,21 @@ describe('training', () => {
     expect(await bits(training)).toEqual(before);
   });
 
+  it('refuses a step that would ruin it, and can go on', async () => {
+    using own = await pipeline('image-text-to-text', llavaFolder());
+    using training = new ProjectorTraining(own, { steps: 3, lr: 1e30, warmup: 0 });
+    await training.reset(3);
+    await training.step(lessons(0)); // to where the next loss is none
+    const before = [await bits(training), await training.save()];
+    await expect(training.step(lessons(0))).rejects.toThrow(
+      /step 2: the loss is .*Nothing was changed: lower the rate/,
+    );
+    expect([await bits(training), await training.save()]).toEqual(before);
+    expect([training.steps, training.losses.length]).toEqual([1, 1]);
+    await training.reset(3);
+    expect(await training.step(lessons(0))).toBe(training.losses[0]);
+  });
+
   it('plans the rate: up, then down as a cosine', () => {
     using training = new ProjectorTraining(look, { steps: 100, lr: 1, warmup: 0.1 });
     expect([0, 4, 9, 10, 55, 100].map((step) => +training.rate(step).toFixed(3))).toEqual([0.1, 0.5, 1, 1, 0.5, 0]);
