@@ -3,7 +3,7 @@ import { setDevice } from './exec/run.ts';
 import type { DeviceChoice } from './gpu/device.ts';
 import type { FromPretrained } from './io/pretrained.ts';
 import { pipeline, type Task } from './tasks/pipeline.ts';
-import { packError, packTensors, type ToPage, type ToWorker } from './tasks/wire.ts';
+import { packError, packTensors, type ToPage, type ToWorker, unpackCallbacks } from './tasks/wire.ts';
 
 type Running = Awaited<ReturnType<typeof pipeline>>;
 type Options = Omit<FromPretrained, 'device'> & { device?: DeviceChoice };
@@ -14,13 +14,12 @@ let task: Promise<Running>;
 const post = (message: ToPage) => postMessage(message);
 
 async function open(lock: string, base: string, name: Task, model: string, { device, ...options }: Options) {
-  const progress_callback: Options['progress_callback'] = (event) => post({ tessera: 'progress', event });
   hold(lock);
   const { fetch } = globalThis; // relative addresses are the page's, not the script's
   globalThis.fetch = (input, init) =>
     fetch(typeof input === 'string' && URL.canParse(input, base) ? new URL(input, base) : input, init);
   if (device) await setDevice(device);
-  return pipeline(name, model, { ...options, progress_callback });
+  return pipeline(name, model, options);
 }
 
 /** Takes a lock until this worker ends, however it ends: the page waits for it. (No event tells of that.) */
@@ -44,7 +43,9 @@ addEventListener('message', async ({ data }: MessageEvent<ToWorker>) => {
   if (tessera === 'abort') return running.get(id)?.abort();
   const controller = new AbortController();
   const { signal } = controller;
-  const { args, signalAt, aborted } = data;
+  const { signalAt, aborted } = data;
+  const called = (at: number, args: unknown[]) => post({ tessera: 'called', id, at, args });
+  const args = unpackCallbacks(data.args, called) as unknown[];
   if (aborted) controller.abort();
   if (signalAt >= 0) args[signalAt] = { ...(args[signalAt] as object), signal };
   running.set(id, controller);

@@ -2,7 +2,16 @@
 import { type Device, type DeviceChoice, DeviceLost } from '../gpu/device.ts';
 import { UserError } from '../io/error.ts';
 import type { FromPretrained, Pretrained } from '../io/pretrained.ts';
-import { type Ask, replace, type ToPage, type ToWorker, unpackError, unpackTensors } from './wire.ts';
+import {
+  type Ask,
+  type Callback,
+  packCallback,
+  replace,
+  type ToPage,
+  type ToWorker,
+  unpackError,
+  unpackTensors,
+} from './wire.ts';
 
 export type InWorker = Omit<FromPretrained, 'device'> & {
   /**
@@ -24,15 +33,18 @@ type Waiting = { resolve(result: unknown): void; reject(error: unknown): void; s
 /** One worker, from its start to its end. */
 type Line = { ask(tessera: Ask['tessera'], args: unknown[]): Promise<unknown>; end(reason: unknown): void };
 
+type Signalled = { signal?: unknown } | null | undefined;
+
 const PATIENCE = 60_000; // until the first sign of life
 const taken = new WeakSet<Worker>();
 
 /**
- * Opens `task` in a worker. What it is called with is copied; tensors in results have their values on the host. When the
- * worker ends by itself, calls under way throw a DeviceLost and the next starts another. Throws a UserError where none starts.
+ * Opens `task` in a worker. What it is called with is copied, but for functions: they are called here, and what they give back
+ * goes nowhere. Tensors in results have their values on the host. When the worker ends by itself, calls under way throw a
+ * DeviceLost and the next starts another. Throws a UserError where none starts.
  */
 export async function remote(task: string, model: unknown, options: InWorker): Promise<Remote> {
-  const { worker, progress_callback, signal, ...rest } = options;
+  const { worker, signal, ...rest } = options;
   signal?.throwIfAborted();
   const base = globalThis.document?.baseURI ?? location.href;
   let line: Line | undefined;
@@ -40,7 +52,7 @@ export async function remote(task: string, model: unknown, options: InWorker): P
 
   function open(more: { signal?: AbortSignal | undefined } = {}): [Line, Promise<unknown>] {
     const lock = `tessera ${crypto.randomUUID?.()}`;
-    const opened = connect(worker, task, lock, progress_callback, () => {
+    const opened = connect(worker, task, lock, () => {
       line = undefined;
     });
     const about = opened.ask('open', [lock, base, task, model, { ...rest, ...more }]);
@@ -60,17 +72,13 @@ export async function remote(task: string, model: unknown, options: InWorker): P
   return Object.assign(call, about, { dispose, [Symbol.dispose]: dispose });
 }
 
-function connect(
-  choice: InWorker['worker'],
-  task: string,
-  lock: string,
-  onProgress: FromPretrained['progress_callback'],
-  onEnd: () => void,
-): Line {
+function connect(choice: InWorker['worker'], task: string, lock: string, onEnd: () => void): Line {
   const worker = start(choice);
   const waiting = new Map<number, Waiting>();
+  const callbacks = new Map<number, Callback>(); // of progress as long as the worker lives: it may load again
   const post = (message: ToWorker, moved: Transferable[] = []) => worker.postMessage(message, moved);
   let last = 0;
+  let lastCallback = 0;
   let isStarted = false;
   let reason: unknown;
 
@@ -85,9 +93,18 @@ function connect(
   const timer = setTimeout(() => end(notStarted(choice, `nothing came for ${PATIENCE / 1000} s`)), PATIENCE);
   const next = choice instanceof Worker ? 'make a new one and open the task again' : 'call again, and another starts';
   const died = (how: string) => end(new DeviceLost(`[${task}] the worker ${how}: ${next}`));
+  const called = ({ id, at, args }: Extract<ToPage, { tessera: 'called' }>) => {
+    try {
+      callbacks.get(at)?.(...(args as never[]));
+    } catch (error) {
+      if (!waiting.has(id)) throw error;
+      post({ tessera: 'abort', id });
+      waiting.get(id)!.reject(error);
+    }
+  };
   const hear = (data: ToPage) => {
     clearTimeout(timer);
-    if (data.tessera === 'progress') return onProgress?.(data.event);
+    if (data.tessera === 'called') return called(data);
     if (data.tessera === 'started') {
       isStarted = true;
       navigator.locks?.request(lock, () => died('ended before it answered')).catch(() => {});
@@ -101,7 +118,7 @@ function connect(
     try {
       if (data?.tessera) hear(data);
     } catch (error) {
-      end(error); // of the callback
+      end(error); // of a callback
     }
   });
   worker.addEventListener('error', (event) => {
@@ -112,14 +129,22 @@ function connect(
 
   async function ask(tessera: Ask['tessera'], args: unknown[]): Promise<unknown> {
     const id = ++last;
-    const signals = args.map((arg) => (arg as { signal?: unknown } | null | undefined)?.signal);
-    const signalAt = signals.findIndex((signal) => signal instanceof AbortSignal);
-    const signal = signals[signalAt] as AbortSignal | undefined;
+    const has = (arg: unknown, fits: (value: unknown) => boolean) => Object.values(arg ?? {}).some(fits);
+    const withSignal = args.findIndex((arg) => (arg as Signalled)?.signal instanceof AbortSignal);
+    const signal = (args[withSignal] as Signalled)?.signal as AbortSignal | undefined;
+    // a callback that throws stops its call
+    const signalAt = signal ? withSignal : args.findIndex((arg) => has(arg, (value) => typeof value === 'function'));
     const abort = () => post({ tessera: 'abort', id });
+    const own: number[] = [];
+    const keep = (callback: Callback) => {
+      own.push(++lastCallback);
+      callbacks.set(lastCallback, callback);
+      return packCallback(lastCallback);
+    };
     try {
       return await new Promise((resolve, reject) => {
         const moved: Transferable[] = [];
-        const sent = args.map((arg) => replace(arg, portable(moved)));
+        const sent = args.map((arg) => replace(arg, portable(moved, keep)));
         post({ tessera, id, args: sent, signalAt, aborted: signal?.aborted ?? false }, moved);
         waiting.set(id, { resolve, reject, signal });
         signal?.addEventListener('abort', abort);
@@ -130,6 +155,7 @@ function connect(
       throw new UserError(`[${task}] something given cannot go to a worker: ${error.message} Want ${want}`);
     } finally {
       waiting.delete(id);
+      if (tessera === 'call') for (const at of own) callbacks.delete(at);
       signal?.removeEventListener('abort', abort);
     }
   }
@@ -162,7 +188,8 @@ function notStarted(choice: InWorker['worker'], why: string): UserError {
 }
 
 /** Copies what a clone refuses, or would copy with the whole buffer behind it. */
-const portable = (moved: Transferable[]) => (value: unknown) => {
+const portable = (moved: Transferable[], keep: (callback: Callback) => unknown) => (value: unknown) => {
+  if (typeof value === 'function') return keep(value as Callback);
   if (value instanceof URL) return value.href;
   if (value instanceof AbortSignal) return null; // the worker has one of its own
   if (!(value instanceof ArrayBuffer) && !(ArrayBuffer.isView(value) && 'slice' in value)) return undefined;

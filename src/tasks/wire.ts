@@ -3,7 +3,6 @@ import { run } from '../exec/run.ts';
 import { DeviceLost } from '../gpu/device.ts';
 import { OutOfMemory } from '../gpu/pool.ts';
 import { UserError } from '../io/error.ts';
-import type { Progress } from '../io/load.ts';
 import { tensor } from '../ops/create.ts';
 import type { DType, TypedArray } from '../tensor/dtype.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -14,9 +13,20 @@ export type Ask = { tessera: 'open' | 'call'; id: number; args: unknown[]; signa
 export type ToWorker = Ask | { tessera: 'abort'; id: number };
 export type ToPage =
   | { tessera: 'started' }
-  | { tessera: 'progress'; event: Progress }
+  | { tessera: 'called'; id: number; at: number; args: unknown[] }
   | { tessera: 'done'; id: number; result: unknown }
   | ({ tessera: 'failed'; id: number; aborted: boolean } & Failure);
+
+/** Stands for a function of the page; what it gives back is not waited for. */
+const CALLBACK = 'tessera:callback';
+export type Callback = (...args: never[]) => unknown;
+export const packCallback = (at: number) => ({ [CALLBACK]: at });
+/** Nested lists and objects with `called` in the place of each function. */
+export const unpackCallbacks = (value: unknown, called: (at: number, args: unknown[]) => void): unknown =>
+  replace(value, (one) => {
+    const at = (one as { [CALLBACK]?: number } | null)?.[CALLBACK];
+    return at === undefined ? undefined : (...args: unknown[]) => called(at, args);
+  });
 
 /** The classes of errors that a clone makes plain Errors of. */
 const CLASSES = { UserError, DeviceLost, OutOfMemory };
