@@ -5,6 +5,7 @@ alias X = f32;                 // how x and y are stored
 alias Y = f32;
 const WG: u32 = 64;            // threads of a workgroup
 const SEGMENT: u32 = 4096;     // a multiple of 8
+const LONG: bool = false;      // eight quads to a pass: SwiftShader pays for a pass as for two loads
 alias V = vec4f;
 
 struct Params { n: u32, cols: u32, segments: u32 }  // n: elements of y
@@ -36,6 +37,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, 
   let fill = V(start(x_at(k)));
   var even = fill;
   var odd = fill;
+  if (LONG) {
+    for (; k + 32u <= end; k += 32u) {
+      even = meet(meet(meet(meet(even, x_quad(k)), x_quad(k + 8u)), x_quad(k + 16u)), x_quad(k + 24u));
+      odd = meet(meet(meet(meet(odd, x_quad(k + 4u)), x_quad(k + 12u)), x_quad(k + 20u)), x_quad(k + 28u));
+    }
+  }
   for (; k + 8u <= end; k += 8u) {
     even = meet(even, x_quad(k));
     odd = meet(odd, x_quad(k + 4u));

@@ -13,7 +13,12 @@ struct Params { rows: u32, cols: u32 }
 
 fn x_at(i: u32) -> f32 { return x[i]; }
 fn x_quad(i: u32) -> vec4f { return vec4f(x[i], x[i + 1u], x[i + 2u], x[i + 3u]); }
-fn y_some(i: u32, v: vec4f, left: u32) { for (var j = 0u; j < min(left, 4u); j++) { y[i + j] = v[j]; } }
+fn y_some(i: u32, v: vec4f, left: u32) {
+  y[i] = v.x;
+  if (left > 1u) { y[i + 1u] = v.y; }
+  if (left > 2u) { y[i + 2u] = v.z; }
+  if (left > 3u) { y[i + 3u] = v.w; }
+}
 
 fn exp_(x: V) -> V { return exp(x); }
 fn log_(x: V) -> V { return log(x); }

@@ -5,7 +5,7 @@ import { checkTensors } from '../tensor/check.ts';
 import { composite, type Op, op } from '../tensor/op.ts';
 import { show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { checkFloat, overRows } from './row.ts';
+import { checkFloat, longPasses, overRows } from './row.ts';
 
 const rows = kernel(standardizeShader);
 
@@ -28,7 +28,11 @@ const standardize = (name: string, center: boolean) =>
       saves: [0],
       backward: [(dy, { x, attrs }) => slope(dy, x[0]!, attrs.eps, center)],
       dispatch: ([x], y, { eps }, capabilities) => [
-        overRows(rows, [x!, y], capabilities, { params: { eps }, changes: { CENTER: String(center) }, shared: {} }),
+        overRows(rows, [x!, y], capabilities, {
+          params: { eps },
+          changes: { CENTER: String(center), LONG: longPasses(x!, capabilities) },
+          shared: {},
+        }),
       ],
     },
     ([x]) => ({ shape: x!.shape, dtype: 'f32' }),

@@ -8,7 +8,7 @@ import { axis, numel, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { full } from './create.ts';
 import { inOrder } from './elementwise-family.ts';
-import { rowThreads } from './row.ts';
+import { longPasses, rowThreads } from './row.ts';
 
 const reduceRows = kernel(reduceShader);
 const SEGMENT = constOf(reduceShader, 'SEGMENT'); // elements that one thread reduces; part of the canonical order
@@ -23,12 +23,10 @@ const reduction = (name: string, changes: Record<string, string>, saves: Op['sav
       backward,
       dispatch: ([x], y, _, capabilities) => {
         const [, cols] = x!.shape as [number, number];
-        const WG = rowThreads(capabilities);
+        const own = { ...changes, WG: rowThreads(capabilities), LONG: longPasses(x!, capabilities) };
         const params = { n: y.size, cols, segments: y.shape[1]! };
         const aligned = cols % 4 === 0 ? ['x'] : [];
-        return [
-          reduceRows({ x: x!, y }, { params, groups: Math.ceil(y.size / WG), aligned, changes: { ...changes, WG } }),
-        ];
+        return [reduceRows({ x: x!, y }, { params, groups: Math.ceil(y.size / own.WG), aligned, changes: own })];
       },
     },
     ([x]) => ({ shape: [x!.shape[0]!, Math.ceil(x!.shape[1]! / SEGMENT)], dtype: 'f32' }),

@@ -10,6 +10,10 @@ import type { Tensor } from '../tensor/tensor.ts';
 /** Threads of a workgroup: few on software adapters, so that a hundred rows fill more than one core. */
 export const rowThreads = ({ software }: Capabilities): number => (software ? 16 : 64);
 
+/** Whether a row is read many quads to a pass: faster on SwiftShader alone, and so much longer to compile that little work is too short for it. */
+export const longPasses = ({ size }: Tensor, { software, subgroupSize }: Capabilities): string =>
+  String(software && subgroupSize === 4 && size >= 2 ** 17);
+
 const LANES = { LANES: 8, past: 'past_of_lanes', segment: 'segment_of_lanes' };
 
 /**
