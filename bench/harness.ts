@@ -6,6 +6,7 @@ import type { Side } from './sides.ts';
 
 const SAMPLE = 50e3; // us that a sample takes at least, so that waiting for the device does not count
 const SLOW = 5e6; // us for one call, above which a side is timed once and takes no turns
+const BEHIND = 4; // times the fastest peer's time, above which a peer is timed once too: it does not make the ratio
 const PATIENCE = 15e6; // us for the rounds of one try; at least 3 rounds are done
 const FULL = { rounds: 7, tries: 3 };
 const QUICK = { rounds: 3, tries: 1 };
@@ -108,13 +109,16 @@ type Samples = Map<SideName | 'copy' | 'fma', number[]>;
 
 /** One try: rounds in which each side and the two probes take a turn, another first each time. */
 async function rounds(turns: readonly Turn[], most: number): Promise<Samples> {
-  const fast = turns.filter(({ us }) => us < SLOW);
+  const isPeer = ({ side }: Turn) => side.name !== 'tessera';
+  const fastest = Math.min(...turns.filter(isPeer).map(({ us }) => us));
+  const takesTurns = (turn: Turn) => turn.us < (isPeer(turn) ? Math.min(SLOW, BEHIND * fastest) : SLOW);
+  const fast = turns.filter(takesTurns);
   const round = fast.reduce((sum, { calls, us }) => sum + calls * us, 0);
   const count = Math.max(3, Math.min(most, Math.floor(PATIENCE / round)));
   const ours = turns.find(({ side }) => side.name === 'tessera')!.side;
   const samples: Samples = new Map();
   const add = (name: SideName | 'copy' | 'fma', us: number) => samples.set(name, [...(samples.get(name) ?? []), us]);
-  for (const { side, us } of turns) if (us >= SLOW) add(side.name, us);
+  for (const turn of turns) if (!takesTurns(turn)) add(turn.side.name, turn.us);
   for (let r = 0; r < count; r++) {
     for (let t = 0; t < fast.length; t++) {
       const { side, calls } = fast[(r + t) % fast.length]!;

@@ -1,4 +1,5 @@
 // npm run bench: the command.
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { arch, cpus, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -111,10 +112,17 @@ const machine = () => ({
   node: process.version,
 });
 
-/** The suite, the adapter and the date name the file. */
-async function save(report: { suite: string; adapter: string; date: string }): Promise<string> {
+type Named = { kernel?: string; shape?: string };
+const nameOf = ({ kernel, shape }: Named) => `${kernel} ${shape}`;
+
+/** The suite, the adapter and the date name the file. Rows of it that this run did not make stay: a filter makes a part of a table. */
+async function save(report: { suite: string; adapter: string; date: string; rows: readonly Named[] }): Promise<string> {
   await mkdir(here('results'), { recursive: true });
   const name = `${report.suite}-${report.adapter.toLowerCase().replace(/[^a-z0-9]+/g, '-')}-${report.date}.json`;
-  await writeFile(here(`results/${name}`), `${JSON.stringify(JSON.parse(toJson(report)), null, 1)}\n`);
+  const file = here(`results/${name}`);
+  const known: Named[] = existsSync(file) ? JSON.parse(await readFile(file, 'utf8')).rows : [];
+  const made = new Set(report.rows.map(nameOf));
+  const rows = [...(report.suite === 'load' ? [] : known.filter((row) => !made.has(nameOf(row)))), ...report.rows];
+  await writeFile(file, `${JSON.stringify(JSON.parse(toJson({ ...report, rows })), null, 1)}\n`);
   return `bench/results/${name}`;
 }
