@@ -1,20 +1,23 @@
-// The matrix: which kernels at which shapes. The shapes, with the model each is from, are the table cases.json, which
-// the graphs of ONNX are made from too.
+// The matrix: which kernels and models at which shapes. The shapes, with the model each is from, are the table cases.json,
+// which the graphs of ONNX are made from too; `alone`: no peer has it written.
 import table from './cases.json' with { type: 'json' };
 import { KERNELS, type Kernel } from './kernels.ts';
+import { MODELS, type Model } from './models.ts';
 
-export type Case = Kernel & { kernel: string; dims: number[]; shape: string };
+type Line = { kernel: string; dims: number[]; shape: string };
+export type Case = (Kernel | Model) & Line;
+export const isModel = (c: Case): c is Model & Line => 'weights' in c;
 
 /** A line of the table with what its kernel says of itself. */
 export function caseOf(kernel: string, dims: number[]): Case {
-  return { kernel, dims, shape: dims.join('x'), ...KERNELS[kernel]!(...dims) };
+  return { kernel, dims, shape: dims.join('x'), ...(KERNELS[kernel] ?? MODELS[kernel])!(...dims) };
 }
 
 /** The cases of a suite whose `kernel shape` matches `filter`. */
 export function cases(suite: 'kernels' | 'models' | 'peers', filter = ''): Case[] {
   const wanted = new RegExp(filter);
   return table
-    .filter(({ kernel }) => suite === 'peers' || kernel.startsWith('clip') === (suite === 'models'))
-    .map(({ kernel, dims }) => caseOf(kernel, dims))
-    .filter(({ kernel, shape }) => wanted.test(`${kernel} ${shape}`));
+    .filter(({ kernel, alone }) => (suite === 'peers' ? !alone : kernel in MODELS === (suite === 'models')))
+    .filter(({ kernel, dims }) => wanted.test(`${kernel} ${dims.join('x')}`))
+    .map(({ kernel, dims }) => caseOf(kernel, dims));
 }

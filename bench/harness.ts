@@ -1,5 +1,5 @@
 // How things are timed and checked; docs/performance.md says why.
-import type { Case } from './cases.ts';
+import { type Case, isModel } from './cases.ts';
 import { values } from './data.ts';
 import type { PeerName, SideName } from './engine.ts';
 import type { Side } from './sides.ts';
@@ -31,6 +31,8 @@ export type Row = {
   percent_of_fma?: number;
   percent_of_copy?: number;
   bound?: 'compute' | 'memory';
+  /** Of our side, in one call. */
+  dispatches?: number;
   notes: Partial<Record<SideName, string>>;
 };
 
@@ -138,6 +140,7 @@ export async function measure(c: Case, sides: readonly Side[], quick = false): P
   };
   for (const { name } of sides) if (name !== 'tessera') row.peers[name] = null;
   try {
+    if (isModel(c) && ready[0]?.name === 'tessera') row.dispatches = await ready[0].ask({ ask: 'dispatches' });
     if (ready[0]?.name === 'tessera') fill(row, c, await bestTry(ready, quick ? QUICK : FULL));
   } catch (error) {
     notes.tessera = (error as Error).message;

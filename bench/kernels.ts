@@ -175,10 +175,6 @@ const embedding = (V: number, D: number, N: number): Kernel => ({
   expected: (table, ids) => (i) => table[ids[Math.floor(i / D)]! * D + (i % D)]!,
 });
 
-// Multiplications and additions of the linear layers and attention of ViT-B/32 and the text tower.
-const tower = (L: number, D: number) => 12 * (24 * L * D * D + 4 * L * L * D);
-const WEIGHTS = { text: 38e6 * 4, image: 88e6 * 4 }; // bytes that one pass reads: not the whole table of tokens
-
 // biome-ignore lint/suspicious/noExplicitAny: each takes its own number of sizes
 export const KERNELS: Record<string, (...dims: any[]) => Kernel> = {
   gemm: matmul,
@@ -201,16 +197,4 @@ export const KERNELS: Record<string, (...dims: any[]) => Kernel> = {
       return x[(l * H + h) * D + d]!;
     }),
   embedding: embedding,
-  clip_text: (B: number): Kernel => ({
-    inputs: [{ shape: [B, 77], texts: true }],
-    output: [B, 512],
-    flops: B * tower(77, 512),
-    bytes: WEIGHTS.text,
-  }),
-  clip_image: (B: number): Kernel => ({
-    inputs: [{ shape: [B, 3, 224, 224] }],
-    output: [B, 512],
-    flops: B * (tower(50, 768) + 2 * 49 * 3072 * 768),
-    bytes: WEIGHTS.image,
-  }),
 };

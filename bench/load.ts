@@ -4,9 +4,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { saveSafetensors, type TensorPlan } from '../src/io/safetensors.ts';
-import { visionShapes } from './clip.ts';
+import { CLIPVisionModel } from '../src/models/clip.ts';
 import { median, spread } from './harness.ts';
 import type { Loads } from './loading.ts';
+import { shapesOf } from './models.ts';
 
 // The picture tower of CLIP L/14 in f16
 const TOWER = { hidden_size: 1024, intermediate_size: 4096, num_hidden_layers: 24, num_attention_heads: 16 };
@@ -32,9 +33,9 @@ const size = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
 
 /** Writes the checkpoint as `save_pretrained` would; gives its bytes. */
 async function write(folder: string): Promise<number> {
-  const shapes = visionShapes(TOWER.hidden_size, TOWER.num_hidden_layers, CONFIG.patch_size);
+  const shapes = [...shapesOf(CLIPVisionModel, CONFIG)];
   const total = 2 * shapes.reduce((n, [, shape]) => n + size(shape), 0);
-  const shards: [string, number[]][][] = Array.from({ length: SHARDS }, () => []);
+  const shards: [string, readonly number[]][][] = Array.from({ length: SHARDS }, () => []);
   let at = 0;
   for (const entry of shapes) {
     shards[Math.min(SHARDS - 1, Math.floor((at / total) * SHARDS))]!.push(entry);

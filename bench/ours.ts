@@ -1,20 +1,23 @@
 // Our side: each kernel as a user would write it, recorded by compile().
 import {
-  CLIPModel,
   compile,
   conv2d,
   type Device,
   embedding,
+  full,
   run,
   scaled_dot_product_attention,
   setDevice,
   type Tensor,
   tensor,
 } from '../src/index.ts';
-import type { Case } from './cases.ts';
-import { checkpoint } from './clip.ts';
+import { widen } from '../src/nn/kv-cache.ts';
+import { type Case, isModel } from './cases.ts';
+import { checkpoint } from './checkpoint.ts';
 import { values } from './data.ts';
 import type { Engine, Work } from './engine.ts';
+
+const size = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
 
 type Fn = (...x: Tensor[]) => Tensor;
 
@@ -39,36 +42,47 @@ const KERNELS: Record<string, Fn> = {
 
 export async function open(adapter: string): Promise<Engine & { device: Device }> {
   const device = await setDevice({ adapter });
-  let clip: ReturnType<typeof CLIPModel.from_pretrained> | undefined;
-  const functionOf = async (kernel: string): Promise<Fn> => {
-    if (!kernel.startsWith('clip')) return KERNELS[kernel]!;
-    const model = await (clip ??= CLIPModel.from_pretrained(checkpoint(), { device }));
-    if (kernel === 'clip_text') return (input_ids) => model.get_text_features({ input_ids: input_ids! });
-    return (pixel_values) => model.get_image_features({ pixel_values: pixel_values! });
-  };
-  return {
-    device,
-    adapter: device.adapter.name,
-    prepare: async (c, sets) => prepare(c, sets, await functionOf(c.kernel), device),
-  };
+  return { device, adapter: device.adapter.name, prepare: (c, sets) => prepare(c, sets, device) };
 }
 
-async function prepare(c: Case, sets: number, fn: Fn, device: Device): Promise<Work> {
-  const shared = c.inputs.map((input, i) => (input.shared ? tensor(values(c, i, 0), input.shape) : undefined));
-  const inputs = Array.from({ length: sets }, (_, set) =>
-    c.inputs.map(({ shape }, i) => shared[i] ?? tensor(values(c, i, set), shape)),
+/** Our function of a case: of a model, whose weights are loaded for it. */
+async function functionOf(c: Case, device: Device): Promise<{ fn: (...x: Tensor[]) => Tensor[]; dispose(): void }> {
+  if (!isModel(c)) return { fn: (...x) => [KERNELS[c.kernel]!(...x)], dispose() {} };
+  const model = await c.of.from_pretrained(checkpoint(c.config, c.weights), { device });
+  return { fn: (...x) => c.forward(model, ...x), dispose: () => model.dispose() };
+}
+
+async function prepare(c: Case, sets: number, device: Device): Promise<Work> {
+  const { fn, dispose } = await functionOf(c, device);
+  const takes = isModel(c) ? c.takes : c.inputs.map(({ shape }) => shape);
+  const input = (shape: readonly number[], i: number, set: number) => {
+    if (!c.inputs[i]) return full(shape, 0).contiguous();
+    const x = tensor(values(c, i, set), c.inputs[i].shape);
+    return size(shape) === x.size ? x : widen(x, 2, shape[2]!);
+  };
+  const isShared = (i: number) => c.inputs[i]?.shared ?? true;
+  const shared = takes.map((shape, i) => (isShared(i) ? input(shape, i, 0) : undefined));
+  const own = Array.from({ length: sets }, (_, set) =>
+    takes.map((shape, i) => (shared[i] ? undefined : input(shape, i, set))),
   );
-  await run(inputs.flat());
+  const all = () => [...shared, ...own.flat()].filter((t) => t !== undefined);
+  await run(all());
   const compiled = compile(fn);
+  const call = async (set: number) => {
+    const [y, ...kept] = await compiled(...takes.map((_, i) => shared[i] ?? own[set]![i]!));
+    if (kept.length > 0) shared.splice(-kept.length, kept.length, ...kept);
+    return y!;
+  };
   return {
-    call: async (set) => (await compiled(...inputs[set]!)).dispose(),
+    call: async (set) => (await call(set)).dispose(),
     wait: () => device.idle(),
     async result() {
-      using y = await compiled(...inputs[0]!);
+      using y = await call(0);
       return (await y.data()) as Float32Array;
     },
     dispose() {
-      for (const t of inputs.flat()) t.dispose();
+      for (const t of all()) t.dispose();
+      dispose();
     },
   };
 }

@@ -16,7 +16,7 @@ export function table(peers: readonly (keyof Row['peers'])[], old?: readonly Row
   const before = (row: Row) => old?.find((o) => o.kernel === row.kernel && o.shape === row.shape)?.ours_us;
   const columns: Column[] = [
     ['kernel', -11, (r) => r.kernel],
-    ['shape', -17, (r) => r.shape],
+    ['shape', -22, (r) => r.shape],
     ['time', 9, (r) => time(r.ours_us)],
     ...peers.map((p): Column => [p, 12, (r) => time(r.peers[p])]),
     ...(peers.length > 0 ? [['ratio', 8, (r) => times(r.ratio)] as Column] : []),
@@ -24,6 +24,7 @@ export function table(peers: readonly (keyof Row['peers'])[], old?: readonly Row
     ['GB/s', 7, (r) => r.gbps?.toFixed(2) ?? ''],
     ['of fma', 7, (r) => percent(r.percent_of_fma)],
     ['of copy', 8, (r) => percent(r.percent_of_copy)],
+    ['dispatches', 10, (r) => r.dispatches?.toFixed(0) ?? ''],
     ...(old
       ? ([
           ['before', 9, (r) => time(before(r))],

@@ -7,16 +7,19 @@ import { parseArgs } from 'node:util';
 import { cases } from './cases.ts';
 import { compare, PEERS_MISSING, peersInstalled } from './compare.ts';
 import type { Row } from './harness.ts';
+import { language, languageLine } from './language.ts';
 import { load, loadLine } from './load.ts';
 import { toJson } from './report.ts';
 
-const USAGE = `usage: npm run bench -- [kernels|models|peers|load] [--filter TEXT] [--adapter NAME] [--quick] [--save] [--against FILE] [--json]
+const USAGE = `usage: npm run bench -- [kernels|models|peers|language|load] [--filter TEXT] [--adapter NAME] [--quick] [--model FOLDER] [--save] [--against FILE] [--json]
   kernels    every kernel at the shapes of real models, as GFLOP/s, GB/s and percent of what probes reach (default)
-  models     CLIP ViT-B/32 with random weights
+  models     CLIP, a block of LLaMA, parts of diffusion models, all with random weights
   peers      both, beside jax-js, TensorFlow.js and onnxruntime-node on the same adapter; first: npm ci --prefix bench/peers
+  language   a LLaMA in f32, f16, q8 and q4: prompts, tokens, bytes, and our own share of a step
   load       a checkpoint of 600 MB from disk to the device
   --filter   only rows whose 'kernel shape' matches this regular expression: gemm, 'conv3x3 1x64', '^(?!clip)'
   --adapter  software, lavapipe, gpu, or part of an adapter's name (default: TESSERA_ADAPTER, else a GPU, else software)
+  --model    for language: a checkpoint (default: random weights of the shape of SmolLM2-135M)
   --quick    one try of three rounds
   --save     also writes bench/results/SUITE-ADAPTER-DATE.json
   --against  shows a saved result beside this one
@@ -27,12 +30,15 @@ caches, then one wait for the queue in the side's own way; results are not read.
 do the probes; figures are medians. A result is compared with float64, and with ours, before it is timed. Where half of
 the samples spread over more than 15 % of the median in three tries, the row is unstable. docs/performance.md says more.`;
 
-const SUITES = ['kernels', 'models', 'peers', 'load'] as const;
+const SUITES = ['kernels', 'models', 'peers', 'language', 'load'] as const;
+const isTimed = (suite: string): suite is TimedSuite => suite !== 'load' && suite !== 'language';
 type Suite = (typeof SUITES)[number];
+type TimedSuite = Exclude<Suite, 'load' | 'language'>;
 type Options = {
   suite: Suite;
   filter: string;
   adapter: string;
+  model: string | undefined;
   quick: boolean;
   save: boolean;
   against: string | undefined;
@@ -46,7 +52,7 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 function read(argv: string[]): Options {
   const [text, flag] = [{ type: 'string' }, { type: 'boolean', default: false }] as const;
   const flags = { quick: flag, save: flag, json: flag, help: { ...flag, short: 'h' } } as const;
-  const options = { filter: text, adapter: text, against: text, ...flags } as const;
+  const options = { filter: text, adapter: text, against: text, model: text, ...flags } as const;
   let parsed: ReturnType<typeof parseArgs<{ options: typeof options; allowPositionals: true }>>;
   try {
     parsed = parseArgs({ args: argv, options, allowPositionals: true });
@@ -59,16 +65,17 @@ function read(argv: string[]): Options {
   if (rest.length > 0 || !(SUITES as readonly string[]).includes(suite)) {
     throw new UsageError(`got ${positionals.join(' ')}, want one of ${SUITES.join(', ')}`);
   }
-  const { filter = '', adapter = process.env.TESSERA_ADAPTER ?? 'auto', against, quick, save, json } = values;
+  const { filter = '', adapter = process.env.TESSERA_ADAPTER ?? 'auto', against, model, quick, save, json } = values;
   try {
     new RegExp(filter);
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
-  if (suite !== 'load' && cases(suite as Exclude<Suite, 'load'>, filter).length === 0) {
+  if (isTimed(suite) && cases(suite, filter).length === 0) {
     throw new UsageError(`no row of ${suite} matches '${filter}'`);
   }
-  return { suite: suite as Suite, filter, adapter, quick, save, against, json };
+  if (model !== undefined && suite !== 'language') throw new UsageError('--model is for the suite language');
+  return { suite: suite as Suite, filter, adapter, model, quick, save, against, json };
 }
 
 /** Runs the command with the given arguments; `bundles` is the folder of the processes it starts. Gives its exit code. */
@@ -95,6 +102,10 @@ async function bench({ suite, ...options }: Options, bundles: string): Promise<n
     const loaded = await load(bundles, adapter, quick);
     for (const row of loaded.rows) say(loadLine(row));
     report = { ...loaded, ...about };
+  } else if (suite === 'language') {
+    const found = await language(bundles, adapter, options);
+    for (const row of found.rows) say(languageLine(row));
+    report = { ...found, ...about };
   } else {
     const old = options.against ? (JSON.parse(await readFile(options.against, 'utf8')).rows as Row[]) : undefined;
     report = { ...(await compare({ suite, ...options, old }, bundles, say)), ...about };

@@ -1,7 +1,9 @@
 // One side of a comparison, in a process of its own: what it does is asked for by messages (harness.ts).
+import type { Device } from '../src/gpu/device.ts';
 import { caseOf } from './cases.ts';
 import { setsOf } from './data.ts';
 import type { Engine, SideName, Work } from './engine.ts';
+import type { DType, Generating } from './generating.ts';
 import { open as openOurs } from './ours.ts';
 import { type Probe, probes } from './probes.ts';
 
@@ -11,18 +13,25 @@ export type Request =
   | { ask: 'sample'; calls: number }
   | { ask: 'probe'; probe: Probe }
   | { ask: 'result' }
-  | { ask: 'release' };
+  | { ask: 'dispatches' }
+  | { ask: 'release' }
+  | { ask: 'own' }
+  | { ask: 'load'; dtype: DType; model: string | undefined }
+  | { ask: 'generate'; dtype: DType };
 
 async function openSide(side: SideName, adapter: string): Promise<Engine> {
   if (side === 'jax-js') return (await import('./peers/jax.ts')).open(adapter);
   if (side === 'tfjs') return (await import('./peers/tfjs.ts')).open(adapter);
   if (side === 'onnxruntime') return (await import('./peers/onnx.ts')).open(adapter);
-  const engine = await openOurs(adapter);
-  probe = probes(engine.device);
-  return engine;
+  const ours = await openOurs(adapter);
+  device = ours.device;
+  probe = probes(device);
+  return ours;
 }
 
 let engine: Engine;
+let device: Device | undefined; // of our side
+const models = new Map<DType, Generating>();
 let work: Work | undefined;
 let probe: ((name: Probe) => Promise<number>) | undefined;
 let sets = 1;
@@ -49,6 +58,22 @@ async function answer(request: Request): Promise<unknown> {
       return probe!(request.probe);
     case 'result':
       return work!.result();
+    case 'dispatches': {
+      const { counters } = device!;
+      const before = counters.dispatches;
+      await work!.call(0);
+      return counters.dispatches - before;
+    }
+    case 'own':
+      return (await import('./generating.ts')).ownShare(device!);
+    case 'load': {
+      const { generating } = await import('./generating.ts');
+      const model = await generating(device!, request.model, request.dtype);
+      models.set(request.dtype, model);
+      return { weights: model.weights, cache: model.cache };
+    }
+    case 'generate':
+      return models.get(request.dtype)!.round();
     case 'release':
       work?.dispose();
       work = undefined;

@@ -6,12 +6,15 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { caseOf, cases } from '../../bench/cases.ts';
+import { weight } from '../../bench/checkpoint.ts';
 import { peersInstalled } from '../../bench/compare.ts';
 import { permute, setsOf, values } from '../../bench/data.ts';
 import type { Engine } from '../../bench/engine.ts';
+import { generating, idleDevice } from '../../bench/generating.ts';
 import { deviation, difference, median, spread } from '../../bench/harness.ts';
 import { KERNELS } from '../../bench/kernels.ts';
 import { open } from '../../bench/ours.ts';
+import { Device } from '../../src/index.ts';
 
 const SMALL: Record<string, number[]> = {
   gemm: [5, 7, 6],
@@ -54,8 +57,48 @@ describe('kernels of the bench', () => {
       expect(deviation(c, y)).toBeNaN();
     },
   );
-  it('are all tried above, but for whole models', () => {
-    expect(Object.keys(KERNELS).filter((name) => !name.startsWith('clip'))).toEqual(Object.keys(SMALL));
+  it('are all tried above', () => expect(Object.keys(KERNELS)).toEqual(Object.keys(SMALL)));
+});
+
+describe('models of the bench', () => {
+  it.each([
+    ['llama_block', [3, 3, 32, 48, 4, 2]],
+    ['llama_block', [1, 7, 32, 48, 4, 2]],
+    ['unet_level', [32, 3, 5]],
+    ['unet_step', [2, 8, 8]],
+    ['vae_decode', [3, 4]],
+  ])('%s %j gives the same after a call with other inputs', async (name, dims) => {
+    const engine = await open(process.env.TESSERA_ADAPTER ?? 'software');
+    const c = caseOf(name, dims);
+    const work = await engine.prepare(c, 2);
+    const first = await work.result();
+    await work.call(1);
+    const again = await work.result();
+    expect(first).toHaveLength(c.output.reduce((n, d) => n * d, 1));
+    expect(first.every(Number.isFinite)).toBe(true);
+    expect(again).toEqual(first);
+    expect(c.flops).toBeGreaterThan(0);
+    work.dispose();
+  });
+  it('have weights that a name decides, and norms near 1', () => {
+    expect(weight('a.weight', [4, 4])).toEqual(weight('a.weight', [4, 4]));
+    expect(weight('a.weight', [4, 4])).not.toEqual(weight('b.weight', [4, 4]));
+    for (const x of weight('layer_norm1.weight', [50])) expect(Math.abs(x - 1)).toBeLessThanOrEqual(0.1);
+  });
+  it('take as many dispatches on a device that does nothing as on one that does', async () => {
+    const config = { model_type: 'llama', hidden_size: 16, intermediate_size: 24, num_hidden_layers: 2, vocab_size: 8 };
+    const device = await Device.request({ adapter: process.env.TESSERA_ADAPTER ?? 'software' });
+    const counts: number[] = [];
+    for (const at of [device, Device.from(idleDevice(device.gpu))]) {
+      const model = await generating(at, { ...config, num_attention_heads: 2 }, 'q8', { prompt: 5, answer: 4 });
+      const before = at.counters.dispatches;
+      const { first_us, step_us } = await model.round();
+      counts.push(at.counters.dispatches - before);
+      for (const figure of [first_us, step_us, model.weights, model.cache]) expect(figure).toBeGreaterThan(0);
+      model.dispose();
+    }
+    expect(counts[0]).toBe(counts[1]);
+    device.dispose();
   });
 });
 

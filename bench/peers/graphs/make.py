@@ -1,4 +1,4 @@
-"""Makes the ONNX graphs that onnxruntime runs: one for each line of ../../cases.json, as exporters write them.
+"""Makes the ONNX graphs that onnxruntime runs: one for each line of ../../cases.json that peers run, as exporters write them.
 
     python -m venv venv && venv/bin/pip install onnx==1.23.2 && venv/bin/python make.py
 
@@ -6,6 +6,7 @@ Weights that a model would hold fixed (convolutions, CLIP) are initialisers whos
 under the location 'NAME'; everything else is an input. So the files stay small.
 """
 import json
+import math
 import pathlib
 
 from onnx import TensorProto, helper, save
@@ -16,7 +17,7 @@ FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 class Graph:
     def __init__(self):
-        self.nodes, self.inputs, self.initialisers, self.count = [], [], [], 0
+        self.nodes, self.inputs, self.initialisers, self.more, self.count = [], [], [], [], 0
 
     def input(self, name, shape, kind=FLOAT):
         self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
@@ -36,15 +37,20 @@ class Graph:
         self.initialisers.append(helper.make_tensor(name, kind, shape, values))
         return name
 
-    def __call__(self, op, *inputs, output=None, domain="", **attributes):
+    def __call__(self, op, *inputs, output=None, more=(), domain="", **attributes):
         self.count += 1
         output = output or f"v{self.count}"
-        self.nodes.append(helper.make_node(op, list(inputs), [output], domain=domain, **attributes))
+        self.nodes.append(helper.make_node(op, list(inputs), [output, *more], domain=domain, **attributes))
         return output
+
+    def keep(self, name, shape):
+        """A result beside y: what a next call is given."""
+        self.more.append(helper.make_tensor_value_info(name, FLOAT, shape))
+        return name
 
     def save(self, name, shape, kind=FLOAT):
         y = helper.make_tensor_value_info("y", kind, shape)
-        graph = helper.make_graph(self.nodes, name, self.inputs, [y], self.initialisers)
+        graph = helper.make_graph(self.nodes, name, self.inputs, [y, *self.more], self.initialisers)
         opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
         save(helper.make_model(graph, opset_imports=opsets, ir_version=10), HERE / f"{name}.onnx")
 
@@ -153,10 +159,10 @@ def norm(g, x, name, D):
     return g("LayerNormalization", x, w, b, epsilon=1e-5, axis=-1)
 
 
-def dense(g, x, name, K, N, bias=True):
+def dense(g, x, name, K, N, bias=True, **last):
     """x W, with W [K, N]: exporters transpose the weights of linear layers. Their data is given transposed."""
-    y = g("MatMul", x, g.weight(f"{name}.weight", [K, N]))
-    return g("Add", y, g.weight(f"{name}.bias", [N])) if bias else y
+    y = g("MatMul", x, g.weight(f"{name}.weight", [K, N]), **({} if bias else last))
+    return g("Add", y, g.weight(f"{name}.bias", [N]), **last) if bias else y
 
 
 def encoder(g, x, prefix, L, D, H, causal):
@@ -204,12 +210,133 @@ def clip_image(g, B):
     return [B, 512]
 
 
+def turns(start, end, half):
+    """Cosines and sines of rotary positions."""
+    angles = [t / 10_000 ** (i / half) for t in range(start, end) for i in range(half)]
+    return [math.cos(a) for a in angles], [math.sin(a) for a in angles]
+
+
+def rotate(g, x, half, cos, sin):
+    a = g("Slice", x, g.constant([0]), g.constant([half]), g.constant([-1]))
+    b = g("Slice", x, g.constant([half]), g.constant([2 * half]), g.constant([-1]))
+    other = g("Concat", g("Neg", b), a, axis=-1)
+    return g("Add", g("Mul", x, cos), g("Mul", other, sin))
+
+
+def heads_apart(g, L, S, H, shared, d):
+    """Attention as torch exports it, of projections [1, L, ...]."""
+    half = d // 2
+    tables = [[v for t in range(L) for v in table[t * half : (t + 1) * half] * 2] for table in turns(S - L, S, half)]
+    cos, sin = (g.constant(table, FLOAT, [L, d]) for table in tables)
+    split = lambda x, count: g("Transpose", g("Reshape", x, g.constant([1, L, count, d])), perm=[0, 2, 1, 3])
+    repeat = lambda x: g("Reshape", g("Expand", g("Unsqueeze", x, g.constant([2])),
+                                      g.constant([1, shared, H // shared, S, d])), g.constant([1, H, S, d]))
+    mask = [-1e9 if j > i + S - L else 0.0 for i in range(L) for j in range(S)]
+
+    def attention(q, k, v):
+        k, v = rotate(g, split(k, shared), half, cos, sin), split(v, shared)
+        if S > L:
+            kept = [g.keep(name, [1, shared, S, d]) for name in ("k", "v")]
+            past = [g.input(f"x{i}", [1, shared, S - L, d]) for i in (1, 2)]
+            k, v = (g("Concat", old, new, axis=2, output=name) for old, new, name in zip(past, (k, v), kept))
+        q = rotate(g, split(q, H), half, cos, sin)
+        a = attend(g, q, repeat(k), repeat(v), d, g.constant(mask, FLOAT, [1, 1, L, S]) if L > 1 else None)
+        return g("Reshape", g("Transpose", a, perm=[0, 2, 1, 3]), g.constant([1, L, H * d]))
+
+    return attention
+
+
+def heads_together(g, L, S, H, shared, d):
+    """The operator of onnxruntime's own, as its model builder writes it."""
+    tables = [g.constant(table, FLOAT, [S, d // 2]) for table in turns(0, S, d // 2)]
+    seen, total = (g.constant([n], TensorProto.INT32, shape) for n, shape in ((S - 1, [1]), (S, [])))
+
+    def attention(q, k, v):
+        kept = [g.keep(name, [1, shared, S, d]) for name in ("k", "v")]
+        past = [g.input(f"x{i}", [1, shared, S - L, d]) for i in (1, 2)] if S > L else ["", ""]
+        return g("GroupQueryAttention", q, k, v, *past, seen, total, *tables, domain="com.microsoft",
+                 num_heads=H, kv_num_heads=shared, do_rotary=1, more=kept)
+
+    return attention
+
+
+def llama_block(attention_of):
+    """The last L of S tokens through a layer and the norm behind it."""
+    def make(g, L, S, D, F, H, shared):
+        d, at = D // H, "model.layers.0"
+        attention = attention_of(g, L, S, H, shared, d)
+        linear = lambda x, name, K, N: dense(g, x, f"{at}.{name}", K, N, bias=False)
+        rms = lambda x, name, **last: g("SimplifiedLayerNormalization", x, g.weight(f"{name}.weight", [D]),
+                                        epsilon=1e-5, axis=-1, **last)
+        x = g.input("x0", [1, L, D])
+        n = rms(x, f"{at}.input_layernorm")
+        parts = (linear(n, f"self_attn.{p}_proj", D, (H if p == "q" else shared) * d) for p in "qkv")
+        x = g("Add", x, linear(attention(*parts), "self_attn.o_proj", D, D))
+        n = rms(x, f"{at}.post_attention_layernorm")
+        gate = linear(n, "mlp.gate_proj", D, F)
+        h = g("Mul", g("Mul", gate, g("Sigmoid", gate)), linear(n, "mlp.up_proj", D, F))
+        rms(g("Add", x, linear(h, "mlp.down_proj", F, D)), "model.norm", output="y")
+        return [1, L, D]
+
+    return make
+
+
+def group_norm(g, x, name, shape, eps):
+    """As torch exports it: groups as channels of an instance norm."""
+    one, zero = g.constant([1.0] * 32, FLOAT), g.constant([0.0] * 32, FLOAT)
+    y = g("InstanceNormalization", g("Reshape", x, g.constant([1, 32, -1])), one, zero, epsilon=eps)
+    C, channels = shape[1], g.constant([shape[1], 1, 1])
+    w, b = (g("Reshape", g.weight(f"{name}.{p}", [C]), channels) for p in ("weight", "bias"))
+    return g("Add", g("Mul", g("Reshape", y, g.constant(shape)), w), b)
+
+
+def unet_level(fused):
+    """A ResNet block and a transformer block of Stable Diffusion 1.5."""
+    def make(g, C, H, W):
+        heads, d, L, shape = 8, C // 8, H * W, [1, C, H, W]
+        silu = lambda x: g("Mul", x, g("Sigmoid", x))
+        conv = lambda x, name, k: g("Conv", x, g.weight(f"{name}.weight", [C, C, k, k]), g.weight(f"{name}.bias", [C]),
+                                    kernel_shape=[k, k], pads=[k // 2] * 4)
+        x, temb, context = g.input("x0", shape), g.input("x1", [1, 1280]), g.input("x2", [1, 77, 768])
+        time = g("Reshape", dense(g, temb, "resnet.time_emb_proj", 1280, C), g.constant([1, C, 1, 1]))
+        h = g("Add", conv(silu(group_norm(g, x, "resnet.norm1", shape, 1e-5)), "resnet.conv1", 3), time)
+        x = g("Add", x, conv(silu(group_norm(g, h, "resnet.norm2", shape, 1e-5)), "resnet.conv2", 3))
+
+        def attention(name, y, seen, width, tokens):
+            q = dense(g, y, f"{name}.to_q", C, C, bias=False)
+            k, v = (dense(g, seen, f"{name}.to_{p}", width, C, bias=False) for p in "kv")
+            if fused:
+                a = g("MultiHeadAttention", q, k, v, domain="com.microsoft", num_heads=heads)
+            else:
+                q, k, v = (g("Transpose", g("Reshape", t, g.constant([1, n, heads, d])), perm=[0, 2, 1, 3])
+                           for t, n in ((q, L), (k, tokens), (v, tokens)))
+                a = g("Reshape", g("Transpose", attend(g, q, k, v, d), perm=[0, 2, 1, 3]), g.constant([1, L, C]))
+            return dense(g, a, f"{name}.to_out.0", C, C)
+
+        at = "attention.transformer_blocks.0"
+        t = conv(group_norm(g, x, "attention.norm", shape, 1e-6), "attention.proj_in", 1)
+        t = g("Transpose", g("Reshape", t, g.constant([1, C, L])), perm=[0, 2, 1])
+        n = norm(g, t, f"{at}.norm1", C)
+        t = g("Add", t, attention(f"{at}.attn1", n, n, C, L))
+        t = g("Add", t, attention(f"{at}.attn2", norm(g, t, f"{at}.norm2", C), context, 768, 77))
+        both = dense(g, norm(g, t, f"{at}.norm3", C), f"{at}.ff.net.0.proj", C, 8 * C)
+        a, gate = (g("Slice", both, *(g.constant([v]) for v in (at0, at0 + 4 * C, -1))) for at0 in (0, 4 * C))
+        t = g("Add", t, dense(g, g("Mul", a, g("Gelu", gate)), f"{at}.ff.net.2", 4 * C, C))
+        t = g("Reshape", g("Transpose", t, perm=[0, 2, 1]), g.constant(shape))
+        g("Add", x, conv(t, "attention.proj_out", 1), output="y")
+        return shape
+
+    return make
+
+
 KERNELS = {
     "gemm": [matmul], "gemv": [matmul], "linear": [linear], "conv3x3": [conv(3)], "conv1x1": [conv(1)],
     "attention": [attention, attention_fused], "softmax": [softmax], "layer_norm": [layer_norm],
     "group_norm_silu": [group_norm_silu], "rms_norm": [rms_norm],
     "chain": [chain], "sum_last": [sum_last], "sum_all": [sum_all], "transpose": [transpose], "heads": [heads],
     "embedding": [embedding], "clip_text": [clip_text], "clip_image": [clip_image],
+    "llama_block": [llama_block(heads_apart), llama_block(heads_together)],
+    "unet_level": [unet_level(False), unet_level(True)],
 }
 
 
@@ -219,6 +346,8 @@ def identity(g, kind):
 
 
 for case in json.loads((HERE / "../../cases.json").read_text()):
+    if case.get("alone"):
+        continue
     for form, make in zip(("", "-fused"), KERNELS[case["kernel"]]):
         graph = Graph()
         shape = make(graph, *case["dims"])
