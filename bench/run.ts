@@ -97,7 +97,7 @@ async function bench({ suite, ...options }: Options, bundles: string): Promise<n
   }
   const say = (text: string) => (json ? process.stderr : process.stdout).write(`${text}\n`);
   const about = { suite, date: new Date().toISOString().slice(0, 10), machine: machine() };
-  let report: { adapter: string; rows: readonly { ours_us: number | null }[] } & typeof about;
+  let report: { adapter: string; rows: readonly ({ ours_us: number | null } & Named)[] } & typeof about;
   if (suite === 'load') {
     const loaded = await load(bundles, adapter, quick);
     for (const row of loaded.rows) say(loadLine(row));
@@ -123,8 +123,8 @@ const machine = () => ({
   node: process.version,
 });
 
-type Named = { kernel?: string; shape?: string };
-const nameOf = ({ kernel, shape }: Named) => `${kernel} ${shape}`;
+type Named = { kernel: string; shape: string; dtype: string };
+const nameOf = ({ kernel, shape, dtype }: Named) => `${kernel} ${shape} ${dtype}`;
 
 /** The suite, the adapter and the date name the file. Rows of it that this run did not make stay: a filter makes a part of a table. */
 async function save(report: { suite: string; adapter: string; date: string; rows: readonly Named[] }): Promise<string> {
