@@ -18,6 +18,7 @@ struct Params { n: u32, k: u32, a_offset: u32, w_offset: u32, w_n: u32 }
 @group(0) @binding(3) var<uniform> p: Params;
 
 fn a_quad(i: u32) -> vec4f { return vec4f(a[i], a[i + 1u], a[i + 2u], a[i + 3u]); }
+fn w_words(i: u32) -> vec4u { return w[i]; }
 fn y_set(i: u32, v: f32) { y[i] = v; }
 fn y_put(i: u32, v: vec4f) { for (var j = 0u; j < 4u; j++) { y[i + j] = v[j]; } }
 
@@ -40,7 +41,7 @@ fn add_terms(c: vec4f, x: vec4f, rows: mat4x4f) -> vec4f {
 
 // Terms of a block; b: the number of the block in each of the four rows. d of a byte where it lies, and -128 d, are exact.
 fn add_block(c: vec4f, x: Spread, b: vec4u) -> vec4f { return add_q8(c, x, b); }
-fn d_of_q8(b: u32) -> f32 { return unpack2x16float(w[(b >> 3u) * 17u][(b >> 1u) & 3u])[b & 1u]; }
+fn d_of_q8(b: u32) -> f32 { return unpack2x16float(w_words((b >> 3u) * 17u)[(b >> 1u) & 3u])[b & 1u]; }
 fn bytes(word: u32, d: f32) -> vec4f {
   let biased = (vec4u(word) ^ vec4u(0u, 0u, 0u, 0x80000000u)) & vec4u(0xffu, 0xff00u, 0xff0000u, 0xff000000u);
   let scale = vec4f(1.0, 0.00390625, 0.0000152587890625, 0.000000059604644775390625) * d;
@@ -53,18 +54,18 @@ fn add_q8(begin: vec4f, x: Spread, b: vec4u) -> vec4f {
   let d = vec4f(d_of_q8(b.x), d_of_q8(b.y), d_of_q8(b.z), d_of_q8(b.w));
   let at = (b >> vec4u(3u)) * 17u + vec4u(1u) + (b & vec4u(7u)) * 2u;
   var c = begin;
-  let r0 = w[at.x];
-  let r1 = w[at.y];
-  let r2 = w[at.z];
-  let r3 = w[at.w];
+  let r0 = w_words(at.x);
+  let r1 = w_words(at.y);
+  let r2 = w_words(at.z);
+  let r3 = w_words(at.w);
   c = add_bytes(c, subgroupBroadcast(x[0u / LANES], 0u % LANES), r0.x, r1.x, r2.x, r3.x, d);
   c = add_bytes(c, subgroupBroadcast(x[1u / LANES], 1u % LANES), r0.y, r1.y, r2.y, r3.y, d);
   c = add_bytes(c, subgroupBroadcast(x[2u / LANES], 2u % LANES), r0.z, r1.z, r2.z, r3.z, d);
   c = add_bytes(c, subgroupBroadcast(x[3u / LANES], 3u % LANES), r0.w, r1.w, r2.w, r3.w, d);
-  let s0 = w[at.x + 1u];
-  let s1 = w[at.y + 1u];
-  let s2 = w[at.z + 1u];
-  let s3 = w[at.w + 1u];
+  let s0 = w_words(at.x + 1u);
+  let s1 = w_words(at.y + 1u);
+  let s2 = w_words(at.z + 1u);
+  let s3 = w_words(at.w + 1u);
   c = add_bytes(c, subgroupBroadcast(x[4u / LANES], 4u % LANES), s0.x, s1.x, s2.x, s3.x, d);
   c = add_bytes(c, subgroupBroadcast(x[5u / LANES], 5u % LANES), s0.y, s1.y, s2.y, s3.y, d);
   c = add_bytes(c, subgroupBroadcast(x[6u / LANES], 6u % LANES), s0.z, s1.z, s2.z, s3.z, d);
@@ -73,7 +74,7 @@ fn add_q8(begin: vec4f, x: Spread, b: vec4u) -> vec4f {
 
 alias Scales = mat4x2f; // d and m of the four rows
 fn q4_nibbles(half_word: u32, s: vec2f) -> vec4f { return vec4f(s, s); }
-fn scale_of_q4(b: u32) -> vec2f { return unpack2x16float(w[(b >> 2u) * 5u][b & 3u]); }
+fn scale_of_q4(b: u32) -> vec2f { return unpack2x16float(w_words((b >> 2u) * 5u)[b & 3u]); }
 fn add_nibbles(c: vec4f, x: vec4f, r0: u32, r1: u32, r2: u32, r3: u32, s: Scales) -> vec4f {
   return add_terms(c, x, mat4x4f(q4_nibbles(r0, s[0]), q4_nibbles(r1, s[1]), q4_nibbles(r2, s[2]), q4_nibbles(r3, s[3])));
 }
@@ -83,10 +84,10 @@ fn add_word(c: vec4f, x: vec4f, z: vec4f, r0: u32, r1: u32, r2: u32, r3: u32, s:
 fn add_q4(begin: vec4f, x: Spread, b: vec4u) -> vec4f {
   let s = Scales(scale_of_q4(b.x), scale_of_q4(b.y), scale_of_q4(b.z), scale_of_q4(b.w));
   let at = (b >> vec4u(2u)) * 5u + vec4u(1u) + (b & vec4u(3u));
-  let r0 = w[at.x];
-  let r1 = w[at.y];
-  let r2 = w[at.z];
-  let r3 = w[at.w];
+  let r0 = w_words(at.x);
+  let r1 = w_words(at.y);
+  let r2 = w_words(at.z);
+  let r3 = w_words(at.w);
   var c = begin;
   c = add_word(c, subgroupBroadcast(x[0u / LANES], 0u % LANES), subgroupBroadcast(x[1u / LANES], 1u % LANES), r0.x, r1.x, r2.x, r3.x, s);
   c = add_word(c, subgroupBroadcast(x[2u / LANES], 2u % LANES), subgroupBroadcast(x[3u / LANES], 3u % LANES), r0.y, r1.y, r2.y, r3.y, s);

@@ -12,7 +12,10 @@ struct Params { n: u32, size: u32, count: u32, inner: u32, spread: u32 }  // n: 
 @group(0) @binding(2) var<storage, read_write> y: array<E>;
 @group(0) @binding(3) var<uniform> p: Params;
 
+fn x_at(i: u32) -> E { return x[i]; }
 fn index_at(i: u32) -> i32 { return index[i]; }
+fn y_at(i: u32) -> E { return y[i]; }
+fn y_set(i: u32, v: E) { y[i] = v; }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -24,9 +27,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) num: vec3u, 
   let outer = row / p.size;
   let s = i32(row - outer * p.size);
   let to = row * p.inner + k;
-  for (var c = 0u; c < width; c++) { y[to + c] = E(0.0); }
+  for (var c = 0u; c < width; c++) { y_set(to + c, E(0.0)); }
   for (var j = outer * p.count; j < (outer + 1u) * p.count; j++) {
     if (clamp(index_at(j * p.spread + k), 0, i32(p.size) - 1) != s) { continue; }
-    for (var c = 0u; c < width; c++) { y[to + c] += x[j * p.inner + k + c]; }
+    for (var c = 0u; c < width; c++) { y_set(to + c, y_at(to + c) + x_at(j * p.inner + k + c)); }
   }
 }

@@ -1,6 +1,6 @@
 // Tensors larger than a binding: here bindings are made small.
 import { afterAll, describe, expect, it } from 'vitest';
-import { cat, Device, defaultDevice, run, setDevice, type Tensor, tensor } from '../../src/index.ts';
+import { cat, Device, defaultDevice, embedding, grad, run, setDevice, type Tensor, tensor } from '../../src/index.ts';
 
 const values = (shape: number[], seed: number) =>
   tensor(
@@ -29,6 +29,10 @@ const CASES: Record<string, () => Tensor> = {
       .matmul(values([36, 26], 2))
       .add(values([26], 3)),
   'the sum of rows': () => values([16, 64], 1).exp().sum(-1),
+  'the gradient of an embedding': () => {
+    const w = values([30, 64], 1);
+    return grad(embedding(tensor([3, 0, 3, 29], { dtype: 'i32' }), w).square().sum(), [w])[0]!;
+  },
   concat: () => cat([values([5, 100], 1), values([5, 100], 2).to('f32')], 1),
 };
 
@@ -47,6 +51,16 @@ describe('a tensor of several bindings', async () => {
     const want = await data(device);
     expect(want.length).toBeGreaterThan(10);
     expect(await data(small)).toEqual(want);
+  });
+  it('has the bits of one: a token beside weights in q4', async () => {
+    const product = async (on: Device, pieces: number) => {
+      await setDevice(on);
+      const w = await values([100, 128], 2).to('q4').realize();
+      if (pieces > 1) on.capabilities.maxBinding = 256 * Math.ceil(w.nbytes / 256 / pieces);
+      return values([1, 128], 1).matmul(w.transpose(0, 1)).data();
+    };
+    const other = new Device(device.gpu, device.adapter);
+    expect(await product(other, 2)).toEqual(await product(device, 1));
   });
   it('is refused where a kernel has no more than it can tell apart', async () => {
     await setDevice(small);
