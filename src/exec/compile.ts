@@ -63,6 +63,25 @@ export function compile<A extends readonly Argument[], R extends Result>(
 ): Compiled<A, R> {
   if (typeof fn !== 'function') throw new TypeError(`[compile] fn: got ${describe(fn)}, want a function of tensors`);
   const recordings = new Map<string, Promise<Recording>>();
+  /** The recording for a signature, made once however many calls want it. */
+  const recorded = async (signature: string, args: A): Promise<Recording> => {
+    for (;;) {
+      const known = recordings.get(signature);
+      const made = known ?? record(fn as (...args: Tensor[]) => R, args);
+      recordings.delete(signature);
+      recordings.set(signature, made); // most recently used last
+      if (recordings.size > MAX_RECORDINGS) recordings.delete(recordings.keys().next().value!);
+      const forget = () => {
+        if (recordings.get(signature) === made) recordings.delete(signature);
+      };
+      const recording = await made.catch((error) => {
+        forget();
+        throw error;
+      });
+      if (!known || (recording.epoch === epoch && !recording.graph.leaves.some(isLost))) return recording;
+      forget();
+    }
+  };
   const replay = async (args: A, { signal }: Pick<RunOptions, 'signal'> = {}): Promise<R> => {
     signal?.throwIfAborted();
     for (let i = 0; i < Math.max(args.length, fn.length); i++) {
@@ -70,17 +89,7 @@ export function compile<A extends readonly Argument[], R extends Result>(
       throw new TypeError(`[compile] argument ${i}: got ${describe(args[i])}, want a tensor or a number`);
     }
     const signature = args.map((a) => (a instanceof Tensor ? `${a.dtype}${show(a.shape)}` : 'number')).join();
-    let made = recordings.get(signature);
-    const known = await made;
-    if (known?.epoch !== epoch || known.graph.leaves.some(isLost)) made = undefined;
-    made ??= record(fn as (...args: Tensor[]) => R, args);
-    recordings.delete(signature);
-    recordings.set(signature, made); // most recently used last
-    if (recordings.size > MAX_RECORDINGS) recordings.delete(recordings.keys().next().value!);
-    const recording = await made.catch((error) => {
-      recordings.delete(signature);
-      throw error;
-    });
+    const recording = await recorded(signature, args);
     await revive([...recording.graph.leaves, ...args.filter((a) => a instanceof Tensor)]);
     const whole = args.map((a) => (a instanceof Tensor ? a.contiguous() : a));
     const tensors = whole.filter((a) => a instanceof Tensor).map((t) => t.base);
@@ -165,9 +174,20 @@ async function call(
   const given = leaves.map((l) => (typeof l === 'number' ? (args[l] as Tensor).base : l));
   const values = scalars.map((s) => (typeof s === 'number' ? (args[s] as number) : s.scalar!));
   const replay = await Replay.of(graph, device);
-  const buffers = given.map((t) => leafStorage(t, device).buffer);
-  for (const { target } of graph.writes) claim(given[graph.leaves.indexOf(target)]!);
-  const outputs = await replay.run(buffers, values, signal);
+  const undo: (() => void)[] = [];
+  const ran = async () => {
+    const buffers = given.map((t) => leafStorage(t, device, undo).buffer);
+    for (const { target } of graph.writes) {
+      const t = given[graph.leaves.indexOf(target)]!;
+      if (given.indexOf(t) !== given.lastIndexOf(t)) throw new Error(`[compile] ${t} is overwritten, and given twice`);
+      claim(t);
+    }
+    return { buffers, outputs: await replay.run(buffers, values, signal) };
+  };
+  const { buffers, outputs } = await ran().catch((error) => {
+    for (const takeBack of undo) takeBack();
+    throw error;
+  });
   const taken = new Map<Tensor, Tensor>();
   return build((recorded) => {
     const base = recorded.base;

@@ -29,7 +29,11 @@ export async function withRoom<T>(device: Device, work: () => Promise<T>): Promi
     try {
       return await work();
     } catch (error) {
-      if (!(error instanceof OutOfMemory) || collected === TIMES) throw error;
+      if (!(error instanceof OutOfMemory)) throw error;
+      await device.idle().catch((late) => {
+        if (device.isLost) throw late; // else it tells of what was done with a buffer that has no memory
+      });
+      if (collected === TIMES) throw error;
     }
     await collect(device, MANY_ROUNDS);
   }

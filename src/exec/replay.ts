@@ -119,11 +119,12 @@ export class Replay {
     }
     try {
       const error = await trouble();
+      const own = this.#params ? [this.#params] : [];
+      await device.pool.proven([...leaves, ...outputs, ...shared.slots, ...own]); // first: what has no memory is invalid too
       if (error) throw new Error(`[run] ${error.message}`);
-      await device.pool.proven();
     } catch (error) {
-      for (const buffer of [...outputs, ...shared.slots.splice(0)]) device.pool.discard(buffer);
-      device.check();
+      for (const buffer of outputs) device.pool.release(buffer);
+      if (device.isLost) device.check();
       throw error instanceof OutOfMemory ? this.#tooLarge(shared, error) : error;
     }
     this.#proven = true;

@@ -150,6 +150,19 @@ export function leafStorage(t: Tensor, device: Device, undo: (() => void)[] = []
   return storage;
 }
 
+/** New storage of so many bytes, which the device has. */
+export const allocate = (device: Device, bytes: number): Promise<DeviceStorage> =>
+  withRoom(device, async () => {
+    const storage = new DeviceStorage(device, device.pool.acquire(bytes));
+    try {
+      await device.pool.proven([storage.buffer]);
+      return storage;
+    } catch (error) {
+      storage.dispose();
+      throw error;
+    }
+  });
+
 /** The device on which the first of some tensors lies, else `other` or the default one; now and then garbage on it is collected. */
 export async function deviceOf(tensors: readonly Tensor[], other?: Device): Promise<Device> {
   const found = tensors.find((t) => t.storage)?.storage as DeviceStorage | undefined;
@@ -239,7 +252,8 @@ async function attempt(
       const leaves = graph.leaves.map((t) => leafStorage(t, device, done).buffer);
       for (const { target } of graph.writes) claim(target);
       const scalars = graph.scalars.map((t) => t.scalar!);
-      const buffers = (await replay?.run(leaves, scalars, signal)) ?? [];
+      const buffers = replay ? await replay.run(leaves, scalars, signal) : [];
+      await device.pool.proven(leaves);
       for (const [i, t] of graph.outputs.entries()) done.push(settle(t, new DeviceStorage(device, buffers[i]!)));
     } catch (error) {
       undo();

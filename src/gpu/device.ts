@@ -196,6 +196,7 @@ export class Device {
       this.check();
       return copy;
     } catch (error) {
+      await this.pool.proven([staging]);
       await this.gpu.queue.onSubmittedWorkDone().catch(() => {}); // Deno's wgpu tells of a loss when it is polled
       await new Promise((resolve) => setTimeout(resolve)); // `lost` settles in a task of its own
       this.check();

@@ -7,6 +7,10 @@ export type Buffer = {
   /** Holders beside the first, and what is told when the last gives it back. */
   shares: number;
   freed?: (() => void) | undefined;
+  /** What the driver said when it was made, until that is known to be nothing. */
+  unproven?: Promise<GPUError | null> | undefined;
+  /** The driver had no memory for it: it is not handed out again. */
+  isBroken?: boolean;
 };
 
 const USAGE = {
@@ -39,7 +43,6 @@ export class BufferPool {
   #nextId = 1;
   #holds = 0;
   readonly #kept: { buffer: Buffer; kind: BufferKind }[] = [];
-  readonly #unproven: Promise<GPUError | null>[] = [];
   /** Bytes that may be in use, those that wait included. */
   readonly limit: number;
   /** Buffers made so far, those in use and those waiting, with their bytes. */
@@ -69,8 +72,8 @@ export class BufferPool {
     this.stats.createdBytes += size;
     this.#device.pushErrorScope('out-of-memory');
     const gpu = this.#device.createBuffer({ size, usage: USAGE[kind] });
-    this.#unproven.push(this.#device.popErrorScope().catch(() => null)); // of a lost device others tell
-    return { id: this.#nextId++, gpu, size, shares: 0 };
+    const unproven = this.#device.popErrorScope().catch(() => null); // of a lost device others tell
+    return { id: this.#nextId++, gpu, size, shares: 0, unproven };
   }
 
   #makeRoom(bytes: number): void {
@@ -83,19 +86,18 @@ export class BufferPool {
     );
   }
 
-  /** Throws OutOfMemory if the driver had no memory for a buffer made since the last call; at once if none was made. */
-  async proven(): Promise<void> {
-    if (this.#unproven.length === 0) return;
-    const error = (await Promise.all(this.#unproven.splice(0))).find((e) => e);
+  /** Throws OutOfMemory if the driver had no memory for one of these buffers; awaits nothing where all are known. */
+  async proven(buffers: readonly Buffer[]): Promise<void> {
+    const made = buffers.filter((buffer) => buffer.unproven);
+    if (made.length === 0) return;
+    const errors = await Promise.all(made.map((buffer) => buffer.unproven));
+    for (const [i, buffer] of made.entries()) {
+      if (errors[i]) buffer.isBroken = true;
+      else buffer.unproven = undefined;
+    }
+    const error = errors.find((e) => e);
     if (error)
       throw new OutOfMemory(`[gpu] out of memory, with ${megabytes(this.stats.liveBytes)} in use: ${error.message}`);
-  }
-
-  /** Takes back a buffer that must not be handed out again: one that the device had no memory for. */
-  discard(buffer: Buffer): void {
-    this.stats.live--;
-    this.stats.liveBytes -= buffer.size;
-    buffer.gpu.destroy();
   }
 
   /** Until the function it gives is called, buffers that are released are kept as they are: work that reads them is under way. */
@@ -123,12 +125,12 @@ export class BufferPool {
       this.#kept.push({ buffer, kind });
       return;
     }
-    if (this.stats.freeBytes + buffer.size > MAX_FREE) {
-      this.discard(buffer);
-      return;
-    }
     this.stats.live--;
     this.stats.liveBytes -= buffer.size;
+    if (buffer.isBroken || this.stats.freeBytes + buffer.size > MAX_FREE) {
+      buffer.gpu.destroy();
+      return;
+    }
     this.stats.free++;
     this.stats.freeBytes += buffer.size;
     const key = kind + buffer.size;

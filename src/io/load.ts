@@ -1,6 +1,6 @@
 // Tensors from files into buffers of the device, in pieces: the host holds one piece at a time, the device converts.
 import { withRoom } from '../exec/reclaim.ts';
-import { assign, DeviceStorage, restoreBy, restorerOf, run, settle } from '../exec/run.ts';
+import { allocate, assign, DeviceStorage, restoreBy, restorerOf, run, settle } from '../exec/run.ts';
 import type { Device } from '../gpu/device.ts';
 import { megabytes, OutOfMemory, sizeClass } from '../gpu/pool.ts';
 import { FLOAT_FORMATS, type FloatFormat, from_bits } from '../ops/bits.ts';
@@ -134,7 +134,6 @@ export async function loadAll(
       if (share(t, content)) onBytes(stored.info.end - stored.info.begin);
       else made.set(t, await loadView(checkpoint, view, t.dtype as WeightType, { device, room, onBytes }));
     }
-    await device.pool.proven();
     await device.idle();
   } catch (error) {
     for (const t of made.values()) t.dispose();
@@ -269,7 +268,7 @@ async function stream(
   const format = info.dtype as FloatFormat;
   const size = bytesPer(info.dtype);
   const result = new Tensor({ shape, dtype });
-  const storage = new DeviceStorage(device, device.pool.acquire(result.nbytes));
+  const storage = await allocate(device, result.nbytes);
   try {
     for (let at = begin; at < end; at += PIECE) {
       const length = Math.min(PIECE, end - at);

@@ -135,6 +135,25 @@ describe('compile', () => {
     expect(recorded).toBe(71);
   });
 
+  it('records once for calls that come together', async () => {
+    let recorded = 0;
+    const step = compile((a: Tensor, k: Tensor) => {
+      recorded++;
+      return a.mul(k);
+    });
+    const all = await Promise.all([1, 2, 3].map((k) => step(tensor([1, 2]), k)));
+    expect(await Promise.all(all.map((t) => t.tolist()))).toEqual([1, 2, 3].map((k) => [k, 2 * k]));
+    expect(recorded).toBe(1);
+  });
+
+  it('overwrites no tensor that it is given twice', async () => {
+    const step = compile((state: Tensor, a: Tensor) => state.overwrite(a.slice(0, 0, 1), 0, 1));
+    const t = tensor([1, 2]);
+    await expect(step(t, t)).rejects.toThrow('[compile] computed f32 [2] is overwritten, and given twice');
+    expect(await t.tolist()).toEqual([1, 2]);
+    expect(await (await step(t, tensor([3, 4]))).tolist()).toEqual([1, 3]);
+  });
+
   it('leaves nothing behind', async () => {
     const device = await setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software' }); // a new one, which holds nothing
     const step = compile((a: Tensor) => a.softmax(-1).add(1));

@@ -31,7 +31,12 @@ const CASES: Record<string, () => Tensor> = {
   'the sum of rows': () => values([16, 64], 1).exp().sum(-1),
   'the gradient of an embedding': () => {
     const w = values([30, 64], 1);
-    return grad(embedding(tensor([3, 0, 3, 29], { dtype: 'i32' }), w).square().sum(), [w])[0]!;
+    return grad(
+      embedding(tensor([3, 0, 3, 29], { dtype: 'i32' }), w)
+        .square()
+        .sum(),
+      [w],
+    )[0]!;
   },
   concat: () => cat([values([5, 100], 1), values([5, 100], 2).to('f32')], 1),
 };
