@@ -194,6 +194,7 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2d
   const pair = (name: string, v: number | Pair, least: number): Pair => {
     const both = typeof v === 'number' ? ([v, v] as const) : v;
     checkList('conv2d', name, both, least);
+    if (both.length !== 2) throw new RangeError(`[conv2d] ${name}: got [${both}], want a number or two`);
     return both;
   };
   const [O, I, kh, kw] = weight.shape as Four;

@@ -2,10 +2,10 @@
 import gatherShader from '../../shaders/gather.wgsl';
 import scatterShader from '../../shaders/scatter-add.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
-import { checkTensors } from '../tensor/check.ts';
+import { checkTensors, dimOf } from '../tensor/check.ts';
 import { isFloat, plain } from '../tensor/dtype.ts';
 import { op } from '../tensor/op.ts';
-import { axis, numel, type Shape, show } from '../tensor/shape.ts';
+import { numel, type Shape, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 const run = kernel(gatherShader);
@@ -85,7 +85,7 @@ function checkIndex(name: string, index: Tensor, size: number): void {
 
 /** y[i, j, k] = x[i, index[i, j, k], k] for dim 1, and so on, as torch.gather; the other sizes are those of x. */
 export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
-  const d = axis('gather', dim, x.rank);
+  const d = dimOf('gather', x, dim);
   checkIndex('gather', index, x.shape[d]!);
   if (index.rank !== x.rank || index.shape.some((n, i) => i !== d && n !== x.shape[i])) {
     throw new RangeError(`[gather] index: got ${show(index.shape)}, want the shape ${show(x.shape)} but for dim ${d}`);
@@ -103,7 +103,7 @@ export function embedding(ids: Tensor, weight: Tensor): Tensor {
 
 /** Elements of a dimension in the order of a list of indices. */
 export function index_select(x: Tensor, dim: number, index: Tensor): Tensor {
-  const d = axis('index_select', dim, x.rank);
+  const d = dimOf('index_select', x, dim);
   checkIndex('index_select', index, x.shape[d]!);
   if (index.rank !== 1) throw new RangeError(`[index_select] index: got ${show(index.shape)}, want one dimension`);
   const front = x.transpose(0, d);

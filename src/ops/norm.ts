@@ -40,8 +40,10 @@ const standardize = (name: string, center: boolean) =>
 const center = standardize('layer_norm', true);
 const uncentered = standardize('rms_norm', false);
 
-function check(name: string, x: Tensor, size: number, parameters: Record<string, Tensor | undefined>): void {
+/** `dim`: that of which each element has its weight and bias. */
+function check(name: string, x: Tensor, dim: number, parameters: Record<string, Tensor | undefined>): void {
   checkFloat(name, x);
+  const size = x.shape.at(dim);
   checkTensors(name, {}, parameters);
   for (const t of Object.values(parameters)) {
     if (t && (t.rank !== 1 || t.shape[0] !== size)) {
@@ -52,7 +54,7 @@ function check(name: string, x: Tensor, size: number, parameters: Record<string,
 
 /** Over the last dimension, in f32: (x - mean) / sqrt(variance + eps) weight + bias. */
 export function layer_norm(x: Tensor, weight?: Tensor, bias?: Tensor, eps = 1e-5): Tensor {
-  check('layer_norm', x, x.shape.at(-1)!, { weight, bias });
+  check('layer_norm', x, -1, { weight, bias });
   let y = center([x.contiguous()], { eps });
   if (weight) y = y.mul(weight);
   if (bias) y = y.add(bias);
@@ -60,7 +62,7 @@ export function layer_norm(x: Tensor, weight?: Tensor, bias?: Tensor, eps = 1e-5
 }
 /** Over the last dimension, in f32: x / sqrt(mean of squares + eps) weight. */
 export function rms_norm(x: Tensor, weight?: Tensor, eps = 1e-6): Tensor {
-  check('rms_norm', x, x.shape.at(-1)!, { weight });
+  check('rms_norm', x, -1, { weight });
   const y = uncentered([x.contiguous()], { eps });
   return (weight ? y.mul(weight) : y).to(x.dtype);
 }
@@ -89,8 +91,8 @@ const scaledGroups = {
  * times weight [C] plus bias [C], as torch.nn.functional.group_norm.
  */
 export function group_norm(x: Tensor, num_groups: number, weight?: Tensor, bias?: Tensor, eps = 1e-5): Tensor {
-  const C = x.shape?.[1] ?? 0;
-  check('group_norm', x, C, { weight, bias });
+  check('group_norm', x, 1, { weight, bias });
+  const C = x.shape[1] ?? 0;
   if (x.rank < 2) throw new RangeError(`[group_norm] x: got ${show(x.shape)}, want [N, C, ...]`);
   if (!Number.isInteger(num_groups) || num_groups < 1 || C % num_groups !== 0) {
     throw new RangeError(`[group_norm] num_groups: got ${num_groups}, want a divisor of the ${C} channels of x`);

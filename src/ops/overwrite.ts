@@ -29,7 +29,7 @@ export function overwrite(state: Tensor, value: Tensor, dim: number, start: numb
   if (state.base !== state) throw new RangeError('[overwrite] state: got a view, want the tensor itself, or its copy');
   const known = start instanceof Tensor ? start.base.scalar : start;
   if (known === null) throw new TypeError('[overwrite] start: got a tensor of values, want a number or scalar(...)');
-  if (!fits || known < 0 || known + value.shape[d]! > state.shape[d]!) {
+  if (!fits || !Number.isInteger(known) || known < 0 || known + value.shape[d]! > state.shape[d]!) {
     throw new RangeError(
       `[overwrite] got ${show(value.shape)} at ${known} of dim ${d}, want it within ${show(state.shape)}`,
     );

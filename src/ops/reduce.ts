@@ -1,7 +1,7 @@
 // Sums and extremes along dimensions.
 import reduceShader from '../../shaders/reduce.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
-import { checkList } from '../tensor/check.ts';
+import { checkList, checkTensors } from '../tensor/check.ts';
 import { type DType, isFloat, plain } from '../tensor/dtype.ts';
 import { type Backward, type Op, op } from '../tensor/op.ts';
 import { axis, numel, show } from '../tensor/shape.ts';
@@ -70,11 +70,13 @@ export type Dims = number | readonly number[];
 /** Brings the reduced dimensions together as rows, reduces until one element of each is left, and gives it its shape. */
 function along(
   name: string,
-  x: Tensor,
+  given: Tensor,
   dims: Dims | undefined,
   keepdim: boolean,
   reduce: (rows: Tensor) => Tensor,
 ): Tensor {
+  checkTensors(name, { x: given });
+  const x = given.to('f32');
   const list = dims === undefined ? x.shape.map((_, i) => i) : typeof dims === 'number' ? [dims] : dims;
   checkList(name, 'dim', list);
   const reduced = new Set(list.map((d) => axis(name, d, x.rank)));
@@ -96,19 +98,20 @@ const integral = (dtype: DType) => !isFloat(plain(dtype));
 
 /** Sum over some dimensions, or all. Integers are added as f32: exact up to 2^24. */
 export function sum(x: Tensor, dim?: Dims, keepdim = false): Tensor {
-  const y = along('sum', x.to('f32'), dim, keepdim, (rows) => sumRows([rows]));
+  const y = along('sum', x, dim, keepdim, (rows) => sumRows([rows]));
   return y.to(integral(x.dtype) ? 'i32' : plain(x.dtype));
 }
 /** Mean over some dimensions, or all, in f32 or f16. */
 export function mean(x: Tensor, dim?: Dims, keepdim = false): Tensor {
+  checkTensors('mean', { x });
   const y = sum(x.to('f32'), dim, keepdim); // halves would overflow
   return y.div(x.size / y.size).to(isFloat(x.dtype) ? x.dtype : 'f32');
 }
 /** Largest element along some dimensions, or of all; NaN where there is one. Integers are exact up to 2^24. */
 export function max(x: Tensor, dim?: Dims, keepdim = false): Tensor {
-  return along('max', x.to('f32'), dim, keepdim, maxRows).to(plain(x.dtype));
+  return along('max', x, dim, keepdim, maxRows).to(plain(x.dtype));
 }
 /** Smallest element along some dimensions, or of all; NaN where there is one. Integers are exact up to 2^24. */
 export function min(x: Tensor, dim?: Dims, keepdim = false): Tensor {
-  return along('min', x.to('f32'), dim, keepdim, minRows).to(plain(x.dtype));
+  return along('min', x, dim, keepdim, minRows).to(plain(x.dtype));
 }

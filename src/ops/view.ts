@@ -1,5 +1,5 @@
 // Views: another shape and layout of the same storage. Nothing moves until a kernel needs the elements in order.
-import { checkList } from '../tensor/check.ts';
+import { checkList, checkTensors, dimOf } from '../tensor/check.ts';
 import { type Attrs, type Backward, op } from '../tensor/op.ts';
 import { axis, broadcastShapes, type Layout, numel, type Shape, show, viewAs } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -21,6 +21,7 @@ const reshapeNode = view<{ shape: Shape }>(
 );
 /** The same elements in another shape; one size may be -1. Copies where the layout cannot show it. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkTensors('reshape', { x });
   checkList('reshape', 'shape', shape, -1);
   const known = shape.reduce((n, d) => (d === -1 ? n : n * d), 1);
   const full = shape.map((d) => (d === -1 ? x.size / known : d));
@@ -46,7 +47,7 @@ const permuteNode = view<{ order: readonly number[] }>(
 /** Dimensions in another order: dimension i of the result is dimension order[i] of x. */
 export function permute(x: Tensor, order: readonly number[]): Tensor {
   checkList('permute', 'order', order);
-  const dims = order.map((d) => axis('permute', d, x.rank));
+  const dims = order.map((d) => dimOf('permute', x, d));
   if (new Set(dims).size !== x.rank || dims.length !== x.rank) {
     throw new RangeError(`[permute] order: got [${order.join(', ')}], want each of the ${x.rank} dimensions once`);
   }
@@ -54,7 +55,7 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
 }
 /** Two dimensions swapped. */
 export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
-  const [a, b] = [axis('transpose', dim0, x.rank), axis('transpose', dim1, x.rank)];
+  const [a, b] = [dimOf('transpose', x, dim0), dimOf('transpose', x, dim1)];
   return permute(
     x,
     x.shape.map((_, i) => (i === a ? b : i === b ? a : i)),
@@ -78,6 +79,7 @@ const expandNode = view<{ shape: Shape }>(
 );
 /** Broadcast to a shape: sizes of 1 and missing leading dimensions repeat. */
 export function expand(x: Tensor, shape: Shape): Tensor {
+  checkTensors('expand', { x });
   checkList('expand', 'shape', shape, 0);
   if (show(shape) === show(x.shape)) return x;
   if (show(broadcastShapes('expand', x.shape, shape)) !== show(shape)) {
@@ -99,7 +101,7 @@ const sliceNode = view<{ dim: number; start: number; end: number; step: number }
 );
 /** Elements start, start + step, ... before end along a dimension; negative bounds count from the end. */
 export function slice(x: Tensor, dim: number, start = 0, end = Number.POSITIVE_INFINITY, step = 1): Tensor {
-  const d = axis('slice', dim, x.rank);
+  const d = dimOf('slice', x, dim);
   const size = x.shape[d]!;
   if (!Number.isInteger(step) || step < 1) throw new RangeError(`[slice] step: got ${step}, want a positive integer`);
   for (const v of [start, end]) {
@@ -124,12 +126,12 @@ const flipNode = view<{ dim: number }>(
 );
 /** The other way round along a dimension; nothing moves. */
 export function flip(x: Tensor, dim: number): Tensor {
-  const d = axis('flip', dim, x.rank);
+  const d = dimOf('flip', x, dim);
   return x.shape[d]! > 1 ? flipNode([x], { dim: d, from: x.shape }) : x;
 }
 /** `length` elements from `start` on along a dimension. */
 export function narrow(x: Tensor, dim: number, start: number, length: number): Tensor {
-  const size = x.shape[axis('narrow', dim, x.rank)]!;
+  const size = x.shape[dimOf('narrow', x, dim)]!;
   if (start < 0 || length < 0 || start + length > size) {
     throw new RangeError(`[narrow] dim ${dim}: got ${start}..${start + length}, want within 0..${size}`);
   }
@@ -137,13 +139,13 @@ export function narrow(x: Tensor, dim: number, start: number, length: number): T
 }
 /** Element `index` along a dimension, which disappears. */
 export function select(x: Tensor, dim: number, index: number): Tensor {
-  const d = axis('select', dim, x.rank);
+  const d = dimOf('select', x, dim);
   const i = index < 0 ? index + x.shape[d]! : index;
   return squeeze(narrow(x, d, i, 1), d);
 }
 /** Parts of `size` along a dimension (the last may be smaller), or of the sizes listed. */
 export function split(x: Tensor, size: number | readonly number[], dim = 0): Tensor[] {
-  const total = x.shape[axis('split', dim, x.rank)]!;
+  const total = x.shape[dimOf('split', x, dim)]!;
   checkList('split', 'size', typeof size === 'number' ? [size] : size, typeof size === 'number' ? 1 : 0);
   const sizes =
     typeof size === 'number'
@@ -158,7 +160,8 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
 
 /** Without a dimension of size 1, or without all of them. */
 export function squeeze(x: Tensor, dim?: number): Tensor {
-  const d = dim === undefined ? undefined : axis('squeeze', dim, x.rank);
+  checkTensors('squeeze', { x });
+  const d = dim === undefined ? undefined : dimOf('squeeze', x, dim);
   return reshape(
     x,
     x.shape.filter((size, i) => size !== 1 || (d !== undefined && i !== d)),
@@ -166,12 +169,16 @@ export function squeeze(x: Tensor, dim?: number): Tensor {
 }
 /** With a new dimension of size 1 before `dim`. */
 export function unsqueeze(x: Tensor, dim: number): Tensor {
+  checkTensors('unsqueeze', { x });
   const d = axis('unsqueeze', dim, x.rank + 1);
   return reshape(x, [...x.shape.slice(0, d), 1, ...x.shape.slice(d)]);
 }
 /** Dimensions start..end as one. */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+  checkTensors('flatten', { x });
   if (x.rank === 0) return reshape(x, [1]);
-  const [a, b] = [axis('flatten', start, x.rank), axis('flatten', end, x.rank)];
+  const [a, b] = [dimOf('flatten', x, start), dimOf('flatten', x, end)];
+  if (a > b)
+    throw new RangeError(`[flatten] got dimensions ${start}..${end} of ${show(x.shape)}, want the first first`);
   return reshape(x, [...x.shape.slice(0, a), numel(x.shape.slice(a, b + 1)), ...x.shape.slice(b + 1)]);
 }

@@ -1,5 +1,6 @@
 // What callers give, checked: a wrong argument is named, with what it is and what would do.
 import { DTYPES, type DType } from './dtype.ts';
+import { axis } from './shape.ts';
 import { Tensor } from './tensor.ts';
 
 const brief = (value: unknown, depth = 4): string => {
@@ -29,6 +30,12 @@ export function checkTensors(where: string, needed: Arguments, optional: Argumen
   }
 }
 type Arguments = Record<string, unknown>;
+
+/** A dimension of x, counted from the front; -1 is the last. */
+export function dimOf(where: string, x: Tensor, dim: number): number {
+  checkTensors(where, { x });
+  return axis(where, dim, x.rank);
+}
 
 /** An array of tensors. */
 export function checkTensorList(where: string, name: string, list: unknown): void {

@@ -66,5 +66,5 @@ export function noise_loss(
   checkTensors('noise_loss', { prediction, target });
   if (!snr) return mse_loss(prediction, target);
   const rows = prediction.sub(target).square().flatten(1).mean(1);
-  return rows.mul(tensor(snr.map((ratio) => Math.min(ratio, gamma) / ratio))).mean();
+  return rows.mul(tensor(snr.map((ratio) => Math.min(1, gamma / ratio)))).mean();
 }

@@ -1,6 +1,22 @@
 // What the common mistakes are answered with. The texts are part of the API.
 import { describe, expect, it } from 'vitest';
-import { arange, concat, full, ones, scalar, stack, tensor, where, zeros } from '../../src/index.ts';
+import {
+  arange,
+  concat,
+  flatten,
+  full,
+  group_norm,
+  layer_norm,
+  mean,
+  ones,
+  scalar,
+  slice,
+  stack,
+  sum,
+  tensor,
+  where,
+  zeros,
+} from '../../src/index.ts';
 
 const x = tensor(new Float32Array(24), [2, 3, 4]);
 const ids = tensor([0, 5], { dtype: 'i32' });
@@ -100,6 +116,15 @@ const MISTAKES: Record<string, () => unknown> = {
   'a bias that does not fit': () => image.conv2d(full([4, 3, 2, 2], 1), tensor([1, 2])),
   'a kernel larger than the image': () => image.conv2d(full([4, 3, 7, 7], 1)),
   'a write outside': () => x.overwrite(x, 1, 1),
+  'a write at half a place': () => x.overwrite(x.slice(0, 0, 1), 0, 0.5),
+  'a list to add up': () => sum(any([1, 2])),
+  'values of the host to average': () => mean(any(new Float32Array(4))),
+  'a list to normalise': () => layer_norm(any([1, 2])),
+  'nothing to normalise in groups': () => group_norm(any(), 1),
+  'a list to slice': () => slice(any([1, 2]), 0),
+  'a list to flatten': () => flatten(any([[1], [2]])),
+  'dimensions the wrong way round': () => x.flatten(2, 1),
+  'one stride in a list': () => image.conv2d(image, undefined, { stride: any([1]) }),
   'a write into f16': () => x.to('f16').overwrite(x.slice(0, 0, 1), 0, 0),
 };
 
