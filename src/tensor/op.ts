@@ -28,7 +28,10 @@ export type Op = {
   epilogue?: boolean;
   /** Inputs that its kernel reads once each, so an elementwise chain before may be computed as it is read. */
   prologue?: readonly number[];
-  /** Whether its kernel is so small that it is worth sharing a dispatch with others that need not wait for one another. */
+  /**
+   * Whether its kernel is so small that it is worth sharing a dispatch with others that need not wait for one another. What it
+   * reads of the memory of a workgroup it reads before its last barrier: the next kernel of a stack may write there.
+   */
   shares?: (x: readonly Tensor[]) => boolean;
   /** The kernels to run, from operands whose layouts are known. */
   dispatch?: (x: Tensor[], y: Tensor, attrs: Attrs, capabilities: Capabilities) => Dispatch[];
