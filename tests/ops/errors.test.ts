@@ -229,6 +229,15 @@ describe('the answer to', () => {
       a bias that does not fit: [conv2d] bias: got [2], want [4]
       a kernel larger than the image: [conv2d] x: got [1, 3, 5, 5], smaller than the kernel 7 x 7
       a write outside: [overwrite] got [2, 3, 4] at 1 of dim 1, want it within [2, 3, 4]
+      a write at half a place: [overwrite] got [1, 3, 4] at 0.5 of dim 0, want it within [2, 3, 4]
+      a list to add up: [sum] x: got an array [1, 2], want a tensor: tensor([1, 2])
+      values of the host to average: [mean] x: got a Float32Array, want a tensor
+      a list to normalise: [layer_norm] x: got an array [1, 2], want a tensor: tensor([1, 2])
+      nothing to normalise in groups: [group_norm] x: got nothing, want a tensor
+      a list to slice: [slice] x: got an array [1, 2], want a tensor: tensor([1, 2])
+      a list to flatten: [flatten] x: got an array [[1], [2]], want a tensor: tensor([[1], [2]])
+      dimensions the wrong way round: [flatten] got dimensions 2..1 of [2, 3, 4], want the first first
+      one stride in a list: [conv2d] stride: got [1], want a number or two
       a write into f16: [overwrite] state: got f16, want a type of four bytes
       "
     `);
