@@ -4,7 +4,7 @@ import { UserError } from './error.ts';
 import { viewCheckpoint } from './layouts/index.ts';
 import { locate, type ModelSource, type SourceOptions } from './locate.ts';
 import { readHeader, saveSafetensors } from './safetensors.ts';
-import type { ByteSource } from './source.ts';
+import type { ByteSource, Folder } from './source.ts';
 import { writeWhole } from './write.ts';
 
 /** Bits of floats in the format of a file; ties go to the even one. */
@@ -52,7 +52,7 @@ export async function saveModel(
   const { folder } = await locate(from, options);
   const checkpoint = await openCheckpoint(from, options);
   try {
-    const { views } = await viewCheckpoint(checkpoint);
+    const { views, layout } = await viewCheckpoint(checkpoint);
     const changed = new Map<string, Map<string, Float32Array>>(); // by file
     for (const [path, data] of values) {
       const view = views.get(path);
@@ -63,26 +63,46 @@ export async function saveModel(
       const { name } = stored.source;
       changed.set(name, (changed.get(name) ?? new Map()).set(view.tensor, data));
     }
-    for (const file of await folder.list()) {
-      const source = await folder.open(file);
-      if (!source) continue;
-      try {
-        const path = `${to}/${file}`;
-        const new_values = changed.get(source.name);
-        await (new_values ? replace(source, path, new_values) : writeWhole(path, (write) => copy(source, write)));
-      } finally {
-        await source.close?.();
-      }
-    }
+    await copyFiles(folder, to, (source, path) => {
+      const new_values = changed.get(source.name);
+      return new_values ? replace(source, path, new_values) : copy(source, path);
+    });
+    const beside = layout.beside?.folder;
+    const isThere =
+      beside !== undefined &&
+      (
+        await folder
+          .at(beside)
+          .list()
+          .catch(() => [])
+      ).length > 0;
+    if (!isThere) return;
+    const { mkdir } = await import('node:fs/promises');
+    await mkdir(`${to}/${beside}`, { recursive: true });
+    await copyFiles(folder.at(beside), `${to}/${beside}`, copy);
   } finally {
     await checkpoint.close();
   }
 }
 
-const PIECE = 2 ** 24;
-async function copy(source: ByteSource, write: (bytes: Uint8Array) => Promise<void>): Promise<void> {
-  for (let at = 0; at < source.size; at += PIECE) await write(await source.read(at, Math.min(PIECE, source.size - at)));
+async function copyFiles(from: Folder, to: string, write: (source: ByteSource, path: string) => Promise<void>) {
+  for (const file of await from.list()) {
+    const source = await from.open(file);
+    if (!source) continue;
+    try {
+      await write(source, `${to}/${file}`);
+    } finally {
+      await source.close?.();
+    }
+  }
 }
+
+const PIECE = 2 ** 24;
+const copy = (source: ByteSource, path: string): Promise<void> =>
+  writeWhole(path, async (write) => {
+    for (let at = 0; at < source.size; at += PIECE)
+      await write(await source.read(at, Math.min(PIECE, source.size - at)));
+  });
 
 async function replace(source: ByteSource, path: string, values: ReadonlyMap<string, Float32Array>): Promise<void> {
   const { tensors, metadata } = await readHeader(source);

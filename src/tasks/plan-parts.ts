@@ -1,6 +1,7 @@
 // What is planned: a model and its passes, or the models of a diffusers pipeline, each with what a picture takes of it.
 import { UserError } from '../io/error.ts';
 import { parseObject } from '../io/json.ts';
+import { isOriginalLlava } from '../io/layouts/llava.ts';
 import type { Config } from '../io/pretrained.ts';
 import type { Folder } from '../io/source.ts';
 import { AutoencoderKL } from '../models/autoencoder-kl.ts';
@@ -42,6 +43,10 @@ export async function partsOf(folder: Folder, sizes: PlanSizes): Promise<{ kind:
   const index = await folder.text(INDEX);
   if (index !== undefined) return diffusion(folder, parseObject(index, INDEX), sizes);
   const config = await json(folder, 'config.json', 'the folder of a model');
+  if (isOriginalLlava(config)) {
+    const got = 'a LLaVA of the original repository, whose config has no sizes of its tower';
+    throw new UserError(`[${folder.name}] got ${got}, want one that transformers saved`);
+  }
   const { model_type, ...of } = modelOf(config, folder.name);
   const { batch_size = 1, height, width } = sizes;
   if (height ?? width) throw new UserError(`[${folder.name}] height and width are for diffusers pipelines`);

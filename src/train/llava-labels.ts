@@ -1,18 +1,24 @@
 // Conversations as tokens and what of them is learned: the answers. Reference: llava/mm_utils.py and llava/train/train.py of
 // https://github.com/haotian-liu/LLaVA.
-import { type Conversation, IMAGE, promptOf, stopOf, tokenizer_image_token } from '../io/conversation.ts';
+import { type Conversation, conversation, IMAGE, promptOf, stopOf, tokenizer_image_token } from '../io/conversation.ts';
 import { UserError } from '../io/error.ts';
 import type { Tokenizer } from '../io/tokenizer.ts';
 import { IGNORED } from './packing.ts';
 
 export type Labelled = {
   input_ids: number[];
-  labels: number[] /** The pieces did not add up: nothing is learned. */;
+  /** -100 is not learned. */
+  labels: number[];
+  /** The pieces did not add up: nothing is learned. */
   mismatch: boolean;
 };
 
-/** Messages in turn, the user's first, with their answers; -100 in the labels is not learned. */
-export function labelled(c: Conversation, given: readonly string[], tokenizer: Tokenizer): Labelled {
+/**
+ * Messages in turn, the user's first, with their answers, in a conversation such as 'v1': what
+ * LlavaMetaForCausalLM.prepare_inputs_labels_for_multimodal takes. Throws a UserError for another conversation.
+ */
+export function preprocess(version: string, given: readonly string[], tokenizer: Tokenizer): Labelled {
+  const c = conversation(version);
   const hasPicture = given.some((text) => text.includes(IMAGE));
   const messages = given.map((text) => (text.includes(IMAGE) ? placed(c, text) : text));
   const length = (text: string) => tokenize(text).length;

@@ -54,8 +54,11 @@ export function packer(processor: LlavaProcessor, image_token: number) {
       );
     }
     const ids = once(`${picture.tokens} ${text}`, () => processor.encode(text, [picture]));
-    const answered = whole.slice(text.length).trimEnd();
-    const said = [...once(answered, () => tokenizer.encode(answered, { add_special_tokens: false }))];
+    const all = once(`${picture.tokens} ${whole}`, () => processor.encode(whole.trimEnd(), [picture]));
+    if (ids.some((id, i) => id !== all[i])) {
+      throw new UserError('[train] the tokenizer of the model joins a question and its answer: cannot be trained');
+    }
+    const said = all.slice(ids.length);
     const { eos_token_id: eos } = tokenizer;
     if (eos !== undefined && said.at(-1) !== eos) said.push(eos);
     const end = ids.lastIndexOf(image_token) + 1;

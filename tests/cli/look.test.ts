@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { heatmaps } from '../../src/cli/heatmap.ts';
 import { decodePng } from '../../src/io/png.ts';
-import { llavaFolder, llavaPictures } from '../tasks/support.ts';
+import { golden, llavaFolder, llavaPictures, originalFolder } from '../tasks/support.ts';
 import { asModel, build, makeFolder, PATIENCE, ROOT, relative, tessera } from './run.ts';
 
 const [red, blue] = llavaPictures.map(relative) as [string, string];
@@ -70,6 +70,28 @@ describe('describe and ask', () => {
       const { code, out, err } = await tessera([...args, ...model]);
       expect([code, out]).toEqual([2, '']);
       expect(err).toContain(message);
+    },
+    PATIENCE,
+  );
+
+  test(
+    'a checkpoint of the original repository, with a picture in tiles',
+    async () => {
+      const config = {
+        image_aspect_ratio: 'anyres',
+        image_grid_pinpoints: [[48, 24]],
+        mm_patch_merge_type: 'spatial_unpad',
+      };
+      const original = originalFolder({ config });
+      const to = inFolder('llava-v1.6-tiny');
+      const own = await asModel(original, to);
+      await asModel(original.at('vision_tower'), path.join(to, 'vision_tower'));
+      const wide = relative(golden('llava-original/wide.png'));
+      const words = inFolder('tiles.png');
+      const { code, out, err } = await tessera(['ask', wide, 'Hi', '--attention', words, ...FEW, ...own]);
+      expect([code, err]).toEqual([0, expect.not.stringContaining('error')]);
+      expect(out).toContain(`where each word looked: ${words}`);
+      expect((await decodePng(new Uint8Array(await readFile(path.join(ROOT, words))))).width).toBeGreaterThan(128);
     },
     PATIENCE,
   );

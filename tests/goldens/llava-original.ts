@@ -1,13 +1,12 @@
 // LLaVA in the repository of its authors.
-import { LlavaMetaForCausalLM } from '../../src/index.ts';
+import { LlavaMetaForCausalLM, preprocess, tokenizer_image_token } from '../../src/index.ts';
 import { get_anyres_image_grid_shape, type Size, select_best_resolution, unpadded } from '../../src/io/anyres.ts';
-import { conversation, promptOf, stopOf, tokenizer_image_token } from '../../src/io/conversation.ts';
+import { conversation, promptOf, stopOf } from '../../src/io/conversation.ts';
 import type { Tokenizer } from '../../src/io/tokenizer.ts';
 import { AutoTokenizer, loadImageProcessor, stack } from '../../src/tasks/auto.ts';
 import { process_image } from '../../src/tasks/llava-images.ts';
 import { load_image } from '../../src/tasks/load-image.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
-import { labelled } from '../../src/train/llava-labels.ts';
 import { type Family, family, isBoolean, method, type Outputs } from './family.ts';
 import type { CaseFiles } from './files.ts';
 import { integers, type Value } from './golden.ts';
@@ -63,7 +62,7 @@ export const llavaOriginal: Record<string, Family> = {
     labels: method({
       args: { template: isText, messages: isTexts },
       async run(model: Files, _, { template, messages }): Promise<Outputs> {
-        const found = labelled(conversation(template as string), messages as string[], await tokenizerOf(model));
+        const found = preprocess(template as string, messages as string[], await tokenizerOf(model));
         const { input_ids, labels, mismatch } = found;
         return { input_ids: integers(input_ids), labels: integers(labels), mismatch: JSON.stringify(mismatch) };
       },

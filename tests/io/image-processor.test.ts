@@ -49,6 +49,17 @@ test('processor_config.json holds it as image_processor; old names and plain num
   expect(imageProcessor({})(image).shape).toEqual([3, 224, 224]);
 });
 
+test.each([
+  { image_processor_type: 'CLIPImageProcessor', size: 6, crop_size: 6 },
+  { image_processor_type: 'CLIPImageProcessor', size: 6, crop_size: 6, do_normalize: false },
+  { image_processor_type: 'SiglipImageProcessor', size: { height: 6, width: 9 } },
+])('what it made is a picture again: %j', (config) => {
+  const image = { width: 9, height: 6, channels: 3, data: Uint8Array.from({ length: 162 }, (_, i) => (i * 41) % 256) };
+  const process = imageProcessor(config);
+  const cut = config.crop_size ? centerCrop(image, 6, 6) : image;
+  expect(process.pixels(process(image))).toEqual(cut);
+});
+
 test('transparent parts become white', () => {
   const over = (pixel: number[]) => [
     ...overWhite({ width: 1, height: 1, channels: pixel.length, data: Uint8Array.from(pixel) }).data,

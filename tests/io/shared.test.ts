@@ -3,7 +3,8 @@ import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { AdamW, type Device, full, setDevice, type Tensor, trim } from '../../src/index.ts';
+import { sizeClass } from '../../src/gpu/pool.ts';
+import { AdamW, type Device, full, pipeline, setDevice, type Tensor, trim } from '../../src/index.ts';
 import type { Progress } from '../../src/io/load.ts';
 import { type FromPretrained, pretrained } from '../../src/io/pretrained.ts';
 import { saveSafetensors } from '../../src/io/safetensors.ts';
@@ -75,6 +76,19 @@ test('the same bytes in other files, under other names, are one copy; other byte
   again.dispose();
   expect(await held()).toBe(0);
   await rm(other, { recursive: true });
+});
+
+test('the tower of tessera-clip is in tessera-llava, and on the device once', async () => {
+  using classify = await pipeline('zero-shot-image-classification');
+  const alone = await held();
+  using look = await pipeline('image-text-to-text');
+  const tower = [...look.model.named_parameters()].filter(([name]) => name.startsWith('vision_tower.'));
+  expect(tower.length).toBeGreaterThan(50);
+  const theirs = classify.model.named_parameters();
+  for (const [name, t] of tower)
+    expect(t.storage).toBe(theirs.get(name.replace('vision_tower', 'vision_model'))?.storage);
+  const others = [...look.model.named_parameters()].filter(([name]) => !name.startsWith('vision_tower.'));
+  expect((await held()) - alone).toBe(others.reduce((n, [, { nbytes }]) => n + sizeClass(nbytes), 0));
 });
 
 test('models that are loaded at the same time hold one copy', async () => {

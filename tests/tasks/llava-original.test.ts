@@ -1,4 +1,7 @@
 // Checkpoints of the original LLaVA from end to end: the weights of the golden `llava` under the names that it saves.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type ImageTextGenerator,
@@ -7,12 +10,17 @@ import {
   LlavaProcessor,
   load_image,
   pipeline,
+  type Tensor,
   type TextOptions,
   tensor,
   type VisionMessage,
 } from '../../src/index.ts';
 import { conversation, conversationOf, IMAGE_TOKEN_INDEX, promptOf } from '../../src/io/conversation.ts';
+import { saveModel } from '../../src/io/save-model.ts';
+import { attentionOf } from '../../src/tasks/attention.ts';
 import { stack } from '../../src/tasks/auto.ts';
+import { plan } from '../../src/tasks/plan.ts';
+import { ProjectorTraining } from '../../src/train/projector.ts';
 import { golden, llavaPictures, originalFolder } from './support.ts';
 
 const [red, blue] = llavaPictures;
@@ -148,6 +156,112 @@ describe('pictures in tiles', () => {
   });
 });
 
+describe('where words looked', () => {
+  it('is drawn on the tile that shows all of the picture', async () => {
+    using look = await pipeline('image-text-to-text', originalFolder({ config: ANYRES }));
+    const { prompt_ids, ids } = await said(look, [ask('Hi', wide)]);
+    const { seen, words } = await attentionOf(look, wide, prompt_ids, ids);
+    expect([seen.width, seen.height]).toEqual([24, 24]);
+    expect(words.length).toBeGreaterThan(0);
+    for (const { map, share } of words) {
+      expect([map.length, map[0]!.length]).toEqual([3, 3]);
+      expect(map.flat().reduce((a, b) => a + b)).toBeCloseTo(1, 5);
+      expect(share).toBeGreaterThan(0);
+      expect(share).toBeLessThan(1);
+    }
+  });
+});
+
+describe('prepare_inputs_labels_for_multimodal', () => {
+  let meta: Awaited<ReturnType<typeof LlavaMetaForCausalLM.from_pretrained>>;
+  let pictures: Tensor; // [2, 3, 24, 24]
+  beforeAll(async () => {
+    const folder = originalFolder();
+    meta = await LlavaMetaForCausalLM.from_pretrained(folder);
+    const processor = await LlavaProcessor.from_pretrained(folder);
+    const [a, b] = await Promise.all([processor.prepare(red), processor.prepare(blue)]);
+    pictures = stack([...a.tiles, ...b.tiles]);
+  });
+  afterAll(() => meta.dispose());
+  const input_ids = [
+    [1, IMAGE_TOKEN_INDEX, 7, 8],
+    [1, 9, IMAGE_TOKEN_INDEX, 10],
+  ];
+
+  it('takes pictures as one tensor, or each by itself', async () => {
+    const prepare = (images: Tensor | Tensor[]) =>
+      meta.prepare_inputs_labels_for_multimodal({ input_ids, images }).inputs_embeds.tolist();
+    const want = await prepare(pictures);
+    const each = [pictures.select(0, 0), pictures.select(0, 1)];
+    expect(await prepare(each)).toEqual(want);
+    expect(await prepare(each.map((picture) => picture.unsqueeze(0)))).toEqual(want);
+    expect(await prepare([each[0]!, each[1]!.unsqueeze(0)])).toEqual(want);
+    expect(await prepare(pictures.unsqueeze(1))).toEqual(want);
+  });
+
+  it('a row that is masked as a whole is padding, and has a picture that nobody sees', async () => {
+    const attention_mask = [
+      [0, 0, 0, 0],
+      [0, 1, 1, 1],
+    ];
+    const given = { input_ids, labels: input_ids, attention_mask, images: pictures };
+    const made = meta.prepare_inputs_labels_for_multimodal(given);
+    const L = 2 + 9;
+    expect(made.attention_mask).toEqual([new Array(L).fill(0), new Array(L).fill(1)]);
+    expect(made.labels).toEqual([new Array(L).fill(-100), [9, ...new Array(9).fill(-100), 10]]);
+    const [none, some] = (await made.inputs_embeds.tolist()) as number[][][];
+    expect(none!.flat()).toEqual(new Array(32 * L).fill(0));
+    const alone = meta.prepare_inputs_labels_for_multimodal({
+      ...{ input_ids: [input_ids[1]!.slice(1)], images: pictures.slice(0, 1) },
+    });
+    expect([some]).toEqual(await alone.inputs_embeds.tolist());
+    const nobody = meta.prepare_inputs_labels_for_multimodal({
+      ...{ input_ids, images: pictures, attention_mask: input_ids.map((row) => row.map(() => 0)) },
+    });
+    expect([nobody.inputs_embeds.shape, nobody.labels]).toEqual([
+      [2, 0, 32],
+      [[], []],
+    ]);
+  });
+
+  it('a row of text has a picture too', async () => {
+    const rows = [[1, 5, 6, 7], input_ids[1]!];
+    const { inputs_embeds, attention_mask } = meta.prepare_inputs_labels_for_multimodal({
+      input_ids: rows,
+      images: pictures,
+    });
+    expect(inputs_embeds.shape).toEqual([2, 12, 32]);
+    expect(attention_mask[0]).toEqual([1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+  });
+
+  it('says what does not fit', () => {
+    const prepare = (more: object) => () =>
+      meta.prepare_inputs_labels_for_multimodal({ input_ids, images: pictures, ...more });
+    expect(prepare({ images: pictures.slice(0, 1) })).toThrow(
+      'got 2 image placeholders and rows without one for 1 pictures',
+    );
+    expect(prepare({ input_ids: input_ids.slice(1) })).toThrow(
+      'got 1 image placeholders and rows without one for 2 pictures',
+    );
+    expect(prepare({ labels: [[1]] })).toThrow('labels: got rows of 1, want those of input_ids, 4,4');
+    expect(prepare({ images: [pictures], mm_patch_merge_type: 'grid' })).toThrow('got grid, want flat, spatial');
+  });
+
+  it('a projector that is the identity gives what the tower sees', async () => {
+    const folder = originalFolder({ config: { mm_projector_type: 'identity' }, hasProjector: false });
+    using same = await LlavaMetaForCausalLM.from_pretrained(folder);
+    const { tower, features } = same.encode_images(pictures);
+    expect(await features.tolist()).toEqual(await tower.tolist());
+    using look = await pipeline('image-text-to-text', folder);
+    expect((await said(look, [ask('Hi', red)])).ids.length).toBe(6);
+    expect(() => new ProjectorTraining(look, { steps: 1 })).toThrow('has no weights to learn');
+    const config = { mm_projector_type: 'identity', mm_vision_select_layer: [-2, -1] };
+    await expect(LlavaMetaForCausalLM.from_pretrained(originalFolder({ config, hasProjector: false }))).rejects.toThrow(
+      'identity: got 64, want 32',
+    );
+  });
+});
+
 describe('conversations', () => {
   it.each([
     ['llava-v1.5-7b', 'llava_v1'],
@@ -187,6 +301,21 @@ describe('conversations', () => {
     );
     expect(() => apply_chat_template(parts([system]))).toThrow('got system, want');
   });
+});
+
+it('is saved with other values, its tower beside it', async () => {
+  const to = mkdtempSync(path.join(tmpdir(), 'llava-v1.5-'));
+  try {
+    const name = 'multi_modal_projector.linear_2.bias';
+    await saveModel(originalFolder(), to, new Map([[name, new Float32Array(32).fill(0.25)]]));
+    using changed = await LlavaForConditionalGeneration.from_pretrained(to);
+    expect(await changed.named_parameters().get(name)!.data()).toEqual(new Float32Array(32).fill(0.25));
+    await expect(plan(to)).rejects.toThrow(
+      'got a LLaVA of the original repository, whose config has no sizes of its tower',
+    );
+  } finally {
+    rmSync(to, { recursive: true });
+  }
 });
 
 describe('says what is wrong', () => {

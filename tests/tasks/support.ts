@@ -169,6 +169,7 @@ export function originalFolder({
   config = {},
   name = 'llava-v1.5-tiny',
   isTowerInside = false,
+  hasProjector = true,
   files: more = {} as Record<string, string>,
 } = {}): Folder {
   const { text_config, vision_config } = JSON.parse(readFileSync(golden('llava/config.json'), 'utf8'));
@@ -189,8 +190,10 @@ export function originalFolder({
       name.replace(/^(?:model\.)?language_model\./, '').replace(/^(?!model|lm_head)/, 'model.'),
     ];
   });
+  const weights = files.get('model.safetensors')!;
+  for (const name of weights.keys()) if (!hasProjector && name.includes('mm_projector')) weights.delete(name);
   const newline = Float32Array.from({ length: 32 }, (_, i) => Math.sin(i));
-  files.get('model.safetensors')!.set('model.image_newline', { dtype: 'F32', shape: [32], data: newline });
+  weights.set('model.image_newline', { dtype: 'F32', shape: [32], data: newline });
   return memoryFolder(
     [
       ...[...files].map(([file, tensors]) => [file, writeSafetensors(tensors)] as const),

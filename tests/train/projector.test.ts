@@ -4,13 +4,21 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { halfToFloat } from '../../src/exec/run.ts';
-import { type ImageTextGenerator, pipeline } from '../../src/index.ts';
+import {
+  cross_entropy,
+  type ImageTextGenerator,
+  LlavaMetaForCausalLM,
+  pipeline,
+  preprocess,
+  tensor,
+} from '../../src/index.ts';
 import { saveModel, toHalf } from '../../src/io/save-model.ts';
+import { stack } from '../../src/tasks/auto.ts';
 import { IGNORED, type PictureLesson, packer } from '../../src/train/packing.ts';
 import { ProjectorTraining } from '../../src/train/projector.ts';
 import { lesson, type World } from '../../src/world/index.ts';
 import { ROOT } from '../cli/run.ts';
-import { llavaFolder } from '../tasks/support.ts';
+import { llavaFolder, originalFolder } from '../tasks/support.ts';
 import { theWorld } from '../world/support.ts';
 
 const STEPS = 6;
@@ -62,8 +70,31 @@ describe('packing', () => {
     const targets = [...(await batch.targets.data())].filter((t) => t !== IGNORED);
     const places = [...(await batch.places.data())].slice(0, targets.length);
     expect(places.map((i) => ids[i + 1])).toEqual(targets);
-    expect(look.tokenizer.decode(targets)).toMatch(/^ *a red cat ?<\/s>$/);
+    const end = look.tokenizer.eos_token_id;
+    expect(targets).toEqual([...look.tokenizer.encode('a red cat', { add_special_tokens: false }), end]); // one space before it
     expect(look.tokenizer.decode(ids.slice(0, places[0]! + 1))).toMatch(/ASSISTANT:$/);
+  });
+});
+
+describe('rows of the original', () => {
+  it('have the loss of packed ones', async () => {
+    const folder = originalFolder();
+    using own = await pipeline('image-text-to-text', folder);
+    using meta = await LlavaMetaForCausalLM.from_pretrained(folder);
+    using training = new ProjectorTraining(own, { steps: 1 });
+    const turn = { question: 'what is this?', answer: 'a red cat' };
+    const { image } = lessons(0)[0]!;
+    const row = preprocess('llava_v1', [`<image>\n${turn.question}`, turn.answer], own.tokenizer);
+    const { tiles } = await own.processor.prepare(image);
+    const { inputs_embeds, labels, attention_mask } = meta.prepare_inputs_labels_for_multimodal({
+      ...{ input_ids: [row.input_ids], labels: [row.labels], images: stack(tiles) },
+    });
+    expect(row.mismatch).toBe(false);
+    expect(attention_mask[0]!.length).toBe(labels[0]!.length);
+    const { logits } = own.model.forward({ inputs_embeds });
+    const targets = tensor(labels[0]!.slice(1), { dtype: 'i32' });
+    const loss = await cross_entropy(logits.slice(1, 0, -1).flatten(0, 1), targets).item();
+    expect(loss).toBeCloseTo(await training.loss([{ image, turns: [turn] }]), 5);
   });
 });
 
