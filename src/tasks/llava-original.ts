@@ -106,6 +106,9 @@ function conversationTemplate(c: Conversation, picture: string): VisionTemplate 
     const head = c.style === 'mpt' ? '<|im_start|>system\n' : '';
     const system = isTold ? head + flat(first.content, '') : c.system;
     const said = turns.map(({ content }) => flat(content, picture));
+    const empty = said.indexOf(''); // would be an answer to come
+    if (empty >= 0)
+      throw new UserError(`[chat] content of message ${empty + (isTold ? 1 : 0)}: got nothing, want a text`);
     return promptOf({ ...c, system }, add_generation_prompt ? [...said, null] : said);
   };
 }

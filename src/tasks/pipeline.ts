@@ -40,7 +40,7 @@ type Open = (from: ModelSource, options: object) => Promise<unknown>;
 export async function pipeline<T extends Task>(
   task: T,
   model: ModelSource | null | undefined,
-  options: InWorker,
+  options: InWorker & Omit<InPlace<T>, 'worker' | 'device'>,
 ): Promise<Remote<T>>;
 export async function pipeline<T extends Task>(
   task: T,

@@ -300,6 +300,7 @@ describe('conversations', () => {
       'got user, user, want user and assistant in turn',
     );
     expect(() => apply_chat_template(parts([system]))).toThrow('got system, want');
+    expect(() => apply_chat_template(parts([system, ask('')]))).toThrow('content of message 1: got nothing');
   });
 });
 
