@@ -79,16 +79,15 @@ test('the same bytes in other files, under other names, are one copy; other byte
 });
 
 test('the tower of tessera-clip is in tessera-llava, and on the device once', async () => {
-  using classify = await pipeline('zero-shot-image-classification');
+  using _ = await pipeline('zero-shot-image-classification');
   const alone = await held();
   using look = await pipeline('image-text-to-text');
   const tower = [...look.model.named_parameters()].filter(([name]) => name.startsWith('vision_tower.'));
   expect(tower.length).toBeGreaterThan(50);
-  const theirs = classify.model.named_parameters();
-  for (const [name, t] of tower)
-    expect(t.storage).toBe(theirs.get(name.replace('vision_tower', 'vision_model'))?.storage);
-  const others = [...look.model.named_parameters()].filter(([name]) => !name.startsWith('vision_tower.'));
-  expect((await held()) - alone).toBe(others.reduce((n, [, { nbytes }]) => n + sizeClass(nbytes), 0));
+  const own = [...look.model.named_parameters()].filter(
+    ([name, { size }]) => !name.startsWith('vision_tower.') || 2 * size < 4096, // vectors, in f16: not worth a hash
+  );
+  expect((await held()) - alone).toBe(own.reduce((n, [, { nbytes }]) => n + sizeClass(nbytes), 0));
 });
 
 test('models that are loaded at the same time hold one copy', async () => {
