@@ -3,6 +3,7 @@ import type { Capabilities } from '../gpu/device.ts';
 import { sizeClass } from '../gpu/pool.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { trace } from './graph.ts';
+import { growth } from './memory.ts';
 import { draft, flopsOf } from './plan.ts';
 
 export type Estimate = {
@@ -15,15 +16,17 @@ export type Estimate = {
   output_bytes: number;
 };
 
-/** Bytes of the intermediates of several runs, which share slots. */
-export const shared = (runs: readonly Estimate[]): number =>
-  runs
-    .flatMap(({ slots }) => [...slots.entries()])
-    .reduce<number[]>((most, [i, bytes]) => {
-      most[i] = Math.max(most[i] ?? 0, bytes);
-      return most;
-    }, [])
-    .reduce((a, b) => a + b, 0);
+/** Bytes of the intermediates of several runs, one after the other, which share slots: all that are made for them. */
+export function shared(runs: readonly Estimate[]): number {
+  let slots: number[] = [];
+  let bytes = 0;
+  for (const run of runs) {
+    const { made, spare } = growth(slots, run.slots);
+    slots = [...slots.slice(0, slots.length - spare), ...made].sort((a, b) => b - a);
+    bytes += made.reduce((a, b) => a + b, 0);
+  }
+  return bytes;
+}
 
 const GPU: Capabilities = { software: false, subgroupSize: 0, maxBinding: Number.POSITIVE_INFINITY };
 

@@ -49,3 +49,17 @@ export function assign(graph: Graph, steps: readonly Access[]): { place: (t: Ten
     },
   };
 }
+
+/**
+ * How slots (bytes, largest first) come to serve another plan, too: those to be made, and how many of the smallest go. What
+ * is there serves again wherever it fits, so that models that take turns leave little behind.
+ */
+export function growth(slots: readonly number[], wanted: readonly number[]): { made: number[]; spare: number } {
+  let next = 0;
+  const made = wanted.filter((bytes) => {
+    const fits = (slots[next] ?? 0) >= bytes;
+    if (fits) next++;
+    return !fits;
+  });
+  return { made, spare: slots.length + made.length - Math.max(slots.length, wanted.length) };
+}

@@ -4,7 +4,7 @@ import { type Buffer, megabytes, OutOfMemory, sizeClass } from '../gpu/pool.ts';
 import { describe } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Graph } from './graph.ts';
-import type { Place } from './memory.ts';
+import { growth, type Place } from './memory.ts';
 import { makePlan, type Plan, type Step } from './plan.ts';
 import { serial } from './serial.ts';
 import { type Piece, pieces, submit } from './submit.ts';
@@ -27,11 +27,13 @@ class Shared {
   }
 
   grow({ pool }: Device, sizes: readonly number[]): void {
-    if (sizes.every((bytes, i) => (this.slots[i]?.size ?? 0) >= bytes)) return;
-    const wanted = this.slots.map(({ size }) => size);
-    for (const [i, bytes] of sizes.entries()) wanted[i] = Math.max(wanted[i] ?? 0, bytes);
-    for (const slot of this.slots.splice(0)) pool.release(slot);
-    for (const bytes of wanted) this.slots.push(pool.acquire(bytes));
+    const { made, spare } = growth(
+      this.slots.map(({ size }) => size),
+      sizes,
+    );
+    for (const slot of this.slots.splice(this.slots.length - spare)) pool.release(slot);
+    for (const bytes of made) this.slots.push(pool.acquire(bytes));
+    if (made.length > 0) this.slots.sort((a, b) => b.size - a.size);
   }
 }
 

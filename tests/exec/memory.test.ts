@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Graph, trace } from '../../src/exec/graph.ts';
-import { assign } from '../../src/exec/memory.ts';
+import { assign, growth } from '../../src/exec/memory.ts';
 import { makePlan } from '../../src/exec/plan.ts';
 import { defaultDevice, run, Tensor } from '../../src/index.ts';
 import { checkGradient, expectClose, randomNd, upload } from '../ops/harness.ts';
@@ -93,5 +93,29 @@ describe('slots', () => {
     const large = small.expand([8, 64]).softmax(-1).softmax(-1).softmax(-1);
     const plan = await makePlan(trace([large]), await defaultDevice());
     expect(plan.slots.reduce((a, b) => a + b, 0)).toBeLessThanOrEqual(2 * large.nbytes + small.nbytes);
+  });
+});
+
+describe('slots that serve another plan', () => {
+  it.each([
+    [[], [5, 3], [5, 3], 0],
+    [[5, 3, 1], [8, 4, 2, 1], [8], 0],
+    [[4, 4, 1], [9, 9, 3], [9, 9], 2],
+    [[10], [11], [11], 1],
+    [[5, 4], [3, 3, 3], [3], 0],
+    [[5, 4], [5], [], 0],
+  ])('%j for %j: %j are made and %j go', (slots, wanted, made, spare) => {
+    expect(growth(slots, wanted)).toEqual({ made, spare });
+  });
+  it('are enough for both, in any case', () => {
+    const sizes = fc.array(fc.integer({ min: 1, max: 20 }), { maxLength: 6 }).map((list) => list.sort((a, b) => b - a));
+    const check = (slots: number[], wanted: number[]) => {
+      const { made, spare } = growth(slots, wanted);
+      const all = [...slots.slice(0, slots.length - spare), ...made].sort((a, b) => b - a);
+      expect(all).toHaveLength(Math.max(slots.length, wanted.length));
+      for (const list of [slots, wanted])
+        for (const [i, bytes] of list.entries()) expect(all[i]).toBeGreaterThanOrEqual(bytes);
+    };
+    fc.assert(fc.property(sizes, sizes, check), { seed: 5, numRuns: 500 });
   });
 });

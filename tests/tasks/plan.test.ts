@@ -1,10 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CLIPModel, CLIPTextModel, type Device, run, setDevice, Tensor, tensor, trim } from '../../src/index.ts';
+import { CLIPModel, type Device, run, setDevice, Tensor, tensor, trim } from '../../src/index.ts';
 import { diskFolder, type Folder, memoryFolder } from '../../src/io/source.ts';
-import { AutoencoderKL } from '../../src/models/autoencoder-kl.ts';
-import { UNet2DConditionModel } from '../../src/models/unet-2d-condition.ts';
 import { plan } from '../../src/tasks/plan.ts';
-import { golden } from './support.ts';
+import { shipped } from '../../src/tasks/shipped.ts';
+import { measure } from '../real-size/real-size.ts';
 
 const CLIP = 'tests/goldens/cases/clip';
 
@@ -99,38 +98,21 @@ describe('plan of a diffusers pipeline', () => {
     expect(wide[2]!.inputs.latents).toEqual([1, 4, 64, 96]);
   });
 
-  it('is what the buffers come to, at two sizes', { timeout: 240_000 }, async () => {
-    const device = await setDevice({ adapter: process.env.TESSERA_ADAPTER ?? 'software' });
-    const cases = { unet: golden('unet-sd15'), vae: golden('vae'), text_encoder: golden('clip-text') };
-    const folders = Object.entries(cases).map(([part, path]) => [part, diskFolder(path)] as const);
-    const configs = folders.map(async ([part, f]) => [part, JSON.parse((await f.text('config.json'))!)] as const);
-    const pipeline = pipelineOf(Object.fromEntries(await Promise.all(configs)));
-    const text = await CLIPTextModel.from_pretrained(cases.text_encoder);
-    const unet = await UNet2DConditionModel.from_pretrained(cases.unet);
-    const vae = await AutoencoderKL.from_pretrained(cases.vae);
-    const zeros = (shape: readonly number[]) => tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)), shape);
-    for (const [height, width] of [
-      [16, 16],
-      [40, 24],
-    ] as const) {
-      const { total_bytes } = await plan(pipeline, { height, width });
-      await trim(device);
-      const sides = [height / vae.factor, width / vae.factor];
-      const ids = tensor(new Int32Array(2 * 77), [2, 77]);
-      const context = zeros([2, 77, unet.config.cross_attention_dim]);
-      const given = { sample: zeros([2, 4, ...sides]), timestep: 1, encoder_hidden_states: context };
-      const latents = zeros([1, 4, ...sides]);
-      const made = [
-        text.forward({ input_ids: ids }).last_hidden_state,
-        unet.forward(given).sample,
-        vae.decode(latents),
-      ];
-      for (const t of made) await run([t]);
-      expect(device.pool.stats.liveBytes / total_bytes.f32).toBeGreaterThan(0.9);
-      expect(device.pool.stats.liveBytes / total_bytes.f32).toBeLessThan(1.1);
-      for (const t of [...made, ids, context, given.sample, latents]) t.dispose();
+  it('is what all buffers that are made come to, at two sizes', { timeout: 240_000 }, async () => {
+    const adapter = process.env.TESSERA_ADAPTER ?? 'software';
+    for (const size of [
+      { height: 64, width: 64 },
+      { height: 128, width: 96 },
+    ]) {
+      const { ratio, allFinite } = await measure(await shipped('tessera-diffusion'), {
+        ...size,
+        dtype: 'f16',
+        adapter,
+      });
+      expect(ratio).toBeGreaterThan(0.9);
+      expect(ratio).toBeLessThan(1.1);
+      expect(allFinite).toBe(true);
     }
-    for (const model of [text, unet, vae]) model.dispose();
   });
 
   it.each<[string, () => Folder, object, string]>([
