@@ -224,7 +224,7 @@ fn add_tiles(t: ptr<function, Tile>, c: ptr<function, Tile>) {
 }
 
 // Where a thread's tile begins: in the product, and in each storage.
-struct Place { b: u32, row: u32, col: u32, a: u32, w: u32, y: u32 }
+struct Place { row: u32, col: u32, a: u32, w: u32, y: u32 }
 fn groups() -> u32 { return p.batch * tiles_m() * tiles_n(); }
 fn tiles_m() -> u32 { return (p.m + WORKGROUP_M * TILE_M - 1u) / (WORKGROUP_M * TILE_M); }
 fn tiles_n() -> u32 { return (p.n + 4u * WORKGROUP_N * TILE_N - 1u) / (4u * WORKGROUP_N * TILE_N); }
@@ -236,7 +236,7 @@ fn place(group: u32, x: u32, y: u32) -> Place {
   let outer = b / p.inner;
   let inner = b - outer * p.inner;
   return Place(
-    b, row, col,
+    row, col,
     p.a_offset + outer * p.a_outer + inner * p.a_inner + row * p.a_m,
     p.w_offset + outer * p.w_outer + inner * p.w_inner + col * p.w_n,
     p.y_offset + outer * p.y_outer + inner * p.y_inner,
@@ -249,8 +249,8 @@ fn finish(total: ptr<function, Tile>, at: Place, once: u32) {
     let m = at.row + i / TILE_N;
     let n = at.col + 4u * WORKGROUP_N * (i % TILE_N);
     if (m >= p.m || n >= p.n) { continue; }
-    let v = epilogue((*total)[i / TILE_N][i % TILE_N], (at.b * p.m + m) * p.n + n, n);
     let j = at.y + m * p.y_m + n;
+    let v = epilogue((*total)[i / TILE_N][i % TILE_N], j, n);
     if (N_TAIL && n + 4u > p.n) {
       for (var c = 0u; c < p.n - n; c++) { y_set(j + c, v[c]); }
     } else {

@@ -1,5 +1,5 @@
 // Attention over long sequences, some queries at a time.
-import { numel } from '../tensor/shape.ts';
+import { isContiguous, numel } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { AttentionOptions } from './attention.ts';
 import { concat } from './concat.ts';
@@ -28,5 +28,8 @@ export function byQueries(
     const [keys, values] = [k!.narrow(-2, 0, seen), v!.narrow(-2, 0, seen)];
     return attend(q!.narrow(-2, start, end - start), keys, values, { ...options, attn_mask: mask });
   });
-  return concat(pieces, -2);
+  const turn = (t: Tensor) => t.transpose(-3, -2);
+  const first = pieces[0]!;
+  const isTurned = first.rank > 2 && isContiguous(turn(first).shape, turn(first).layout); // heads lie side by side
+  return isTurned ? turn(concat(pieces.map(turn), -3)) : concat(pieces, -2);
 }

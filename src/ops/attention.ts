@@ -6,6 +6,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { ofFew } from './attend.ts';
 import { byQueries } from './attention-pieces.ts';
 import { arange } from './elementwise-family.ts';
+import { matmulOfHeads } from './matmul.ts';
 import { isAttentionWanted, tellAttention } from './watch.ts';
 
 const MASKED = -3.4028234663852886e38; // the lowest f32: exp of anything minus it is 0, and it is never NaN
@@ -97,7 +98,7 @@ function composed(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions, is
   }
   const p = () => probabilities(x[0]!, x[1]!, mask, scale, is_causal);
   tellAttention(p);
-  const y = ofFew(x, mask, scale, is_causal) ?? p().matmul(x[2]!, q.dtype);
+  const y = ofFew(x, mask, scale, is_causal) ?? matmulOfHeads(p(), x[2]!, q.dtype);
   return composite(definition, mask ? [...x, mask] : x, y, { scale, is_causal, is_piece });
 }
 

@@ -7,7 +7,7 @@ import type { Specialisation } from '../gpu/shader.ts';
 import { checkTensors } from '../tensor/check.ts';
 import { type DType, isFloat, isQuantised, plain, promote } from '../tensor/dtype.ts';
 import { op } from '../tensor/op.ts';
-import { broadcastShapes, show } from '../tensor/shape.ts';
+import { broadcastShapes, contiguousStrides, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { full } from './create.ts';
 
@@ -15,21 +15,30 @@ const tiles = kernel(matmulShader);
 const SEGMENT = constOf(matmulShader, 'SEGMENT');
 const matvec = kernel(matvecShader);
 
-/** A batch dimension with the strides of both operands. */
-type Batch = { size: number; a: number; w: number };
+/** A batch dimension with the strides of both operands and the result. */
+type Batch = { size: number; a: number; w: number; y: number };
+/** `heads`: the result is [..., M, H, N] in memory, H being the last batch dimension. */
+type Attrs = { heads?: boolean };
 
-/** The batch dimensions of a product, neighbours merged where both operands allow it. */
-function batches(a: Tensor, w: Tensor): Batch[] {
-  const merged: Batch[] = [];
+const shapeOf = (a: Tensor, w: Tensor, { heads }: Attrs): number[] => {
+  const [m, n] = [a.shape.at(-2)!, w.shape.at(-1)!];
+  return heads ? [...a.shape.slice(0, -3), m, a.shape.at(-3)!, n] : [...a.shape.slice(0, -1), n];
+};
+
+/** The batch dimensions of a product, neighbours merged where all allow it, and the stride of the result's rows. */
+function batches(a: Tensor, w: Tensor, attrs: Attrs): { batch: Batch[]; y_m: number } {
+  const strides = contiguousStrides(shapeOf(a, w, attrs));
+  const [y_m] = strides.splice(attrs.heads ? -3 : -2, 1) as [number];
+  const batch: Batch[] = [];
   a.shape.slice(0, -2).forEach((size, i) => {
     if (size === 1) return;
-    const next = { size, a: a.layout.strides[i]!, w: w.layout.strides[i]! };
-    const last = merged.at(-1);
-    if (last && last.a === next.a * size && last.w === next.w * size)
-      merged[merged.length - 1] = { ...next, size: last.size * size };
-    else merged.push(next);
+    const next = { size, a: a.layout.strides[i]!, w: w.layout.strides[i]!, y: strides[i]! };
+    const last = batch.at(-1);
+    if (last && last.a === next.a * size && last.w === next.w * size && last.y === next.y * size)
+      batch[batch.length - 1] = { ...next, size: last.size * size };
+    else batch.push(next);
   });
-  return merged;
+  return { batch, y_m };
 }
 
 const BROADCAST = { load_rows: 'load_rows_of_lane', add_tile_terms: 'add_tile_terms_broadcast' };
@@ -55,19 +64,23 @@ function tile(m: number, n: number, k: number, { software, subgroupSize }: Capab
   return { TILE_M: rows(16), TILE_N: wide ? 2 : 1, WORKGROUP_M: 1, WORKGROUP_N: subgroupSize, ...BROADCAST };
 }
 
-const product = op(
+const product = op<Attrs>(
   {
     name: 'matmul',
     epilogue: true,
     shares: ([a]) => a!.shape.at(-2)! <= FEW,
     saves: [0, 1],
     // da = dy w^T, dw = a^T dy
-    backward: [(dy, { x }) => matmul(dy, x[1]!.transpose(-2, -1)), (dy, { x }) => matmul(x[0]!.transpose(-2, -1), dy)],
+    backward: [
+      (dy, { x, attrs }) => matmul(inBatches(dy, attrs), x[1]!.transpose(-2, -1)),
+      (dy, { x, attrs }) => matmul(x[0]!.transpose(-2, -1), inBatches(dy, attrs)),
+    ],
     flops: ([a], y) => 2 * y.size * a!.shape.at(-1)!,
-    dispatch: ([a, w], y, _, capabilities) => {
+    dispatch: ([a, w], y, attrs, capabilities) => {
       const [m, k] = a!.shape.slice(-2) as [number, number];
       const n = w!.shape.at(-1)!;
-      const [inner, outer] = batches(a!, w!).reverse() as [Batch?, Batch?];
+      const { batch: all, y_m } = batches(a!, w!, attrs);
+      const [inner, outer] = all.reverse() as [Batch?, Batch?];
       const [a_m, a_k] = a!.layout.strides.slice(-2) as [number, number];
       const [w_k, w_n] = w!.layout.strides.slice(-2) as [number, number];
       const batch = (inner?.size ?? 1) * (outer?.size ?? 1);
@@ -75,7 +88,7 @@ const product = op(
         ...{ batch, inner: inner?.size ?? 1, m, n, k },
         ...{ a_offset: a!.layout.offset, a_outer: outer?.a ?? 0, a_inner: inner?.a ?? 0, a_m, a_k },
         ...{ w_offset: w!.layout.offset, w_outer: outer?.w ?? 0, w_inner: inner?.w ?? 0, w_k, w_n },
-        ...{ y_offset: 0, y_outer: (inner?.size ?? 1) * m * n, y_inner: m * n, y_m: n },
+        ...{ y_offset: 0, y_outer: outer?.y ?? 0, y_inner: inner?.y ?? 0, y_m },
       };
       const quads = (...strides: number[]) => strides.every((s) => s % 4 === 0);
       const changes: Record<string, string | number> = { K_TAIL: `${k % 4 !== 0}`, N_TAIL: `${n % 4 !== 0}` };
@@ -103,8 +116,9 @@ const product = op(
       return [tiles({ a: a!, w: w!, y }, { params, groups, aligned, changes: { ...changes, ...t } })];
     },
   },
-  ([a, w]) => ({ shape: [...a!.shape.slice(0, -1), w!.shape.at(-1)!], dtype: 'f32' }),
+  ([a, w], attrs) => ({ shape: shapeOf(a!, w!, attrs), dtype: 'f32' }),
 );
+const inBatches = (y: Tensor, { heads }: Attrs) => (heads ? y.transpose(-3, -2) : y);
 
 const widest = (a: Tensor, b: Tensor): DType => {
   const dtype = promote(a.dtype, b.dtype);
@@ -141,6 +155,19 @@ export function matmul(a: Tensor, b: Tensor, dtype?: DType): Tensor {
   }
   if (x.base.scalar !== null) x = x.contiguous();
   if (w.base.scalar !== null) w = w.contiguous();
-  if (batches(x, w).length > 2) [x, w] = [x.contiguous(), w.contiguous()];
+  if (batches(x, w, {}).batch.length > 2) [x, w] = [x.contiguous(), w.contiguous()];
   return product([x, w]).to(result);
+}
+
+/**
+ * a [..., H, M, K] times b [..., H, K, N], both floats of the same batch: the product as a view of [..., M, H, N], so that
+ * rows of all heads side by side are no copy. Where that is not to be had, as it comes.
+ */
+export function matmulOfHeads(a: Tensor, b: Tensor, dtype: DType): Tensor {
+  const attrs = { heads: true };
+  const repeats = b.layout.strides.at(-3) === 0;
+  const known = a.size > 0 && a.base.scalar === null && b.base.scalar === null && isFloat(b.dtype);
+  if (a.rank < 3 || a.shape.at(-3) === 1 || a.shape.at(-2) === 1 || repeats || !known) return matmul(a, b, dtype);
+  if (batches(a, b, attrs).batch.length > 2) return matmul(a, b, dtype);
+  return product([a, b], attrs).to(dtype).transpose(-3, -2);
 }

@@ -117,6 +117,16 @@ describe('attention some queries at a time', () => {
   });
 });
 
+it('lays heads side by side without a copy, whole or in pieces', () => {
+  const heads = (n: number) => upload(randomNd([2, 64, 3, 16], n)).transpose(1, 2);
+  const [q, k, v] = [heads(1), heads(2), heads(3)];
+  const side = (y: Tensor) => y.transpose(1, 2).flatten(2);
+  expect(estimate([side(q.scaled_dot_product_attention(k, v))]).dispatches).toBe(3);
+  const attend = (...[a, b, c, options]: Parameters<Parameters<typeof byQueries>[0]>) =>
+    a.scaled_dot_product_attention(b, c, options);
+  expect(estimate([side(byQueries(attend, [q, k, v], {}, 2 * 3 * 64 * 32)!)]).dispatches).toBe(6); // both scores in one
+});
+
 describe('a few queries, in one kernel, have the bits that they have among many', { timeout: 300_000 }, () => {
   const values = async (t: Tensor) => Array.from(new Int32Array((await t.contiguous().data()).slice().buffer));
   const hidden = (u: number) => Number(u > 0.3);
