@@ -146,7 +146,7 @@ export function draft(graph: Graph, capabilities: Capabilities) {
   const parts = groups(graph)
     .filter((g) => g.root.size > 0)
     .flatMap((g) => drafts(g, capabilities));
-  const all = join(parts);
+  const all = join(parts, capabilities);
   const accesses = all.map(({ parts }) => ({
     reads: parts.flatMap(({ dispatch }) => Object.values(dispatch.bindings).map((t) => t.base)),
     writes: parts.map(({ group }) => group.root),

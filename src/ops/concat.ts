@@ -27,6 +27,7 @@ export function place(part: Tensor, y: Tensor, dim: number, start: number | Tens
 type Attrs = { dim: number; sizes: number[] };
 const definition: Omit<Op, 'backward'> = {
   name: 'concat',
+  apart: true,
   dispatch: (x, y, { dim }) => {
     let start = 0;
     return x.map((part) => place(part, y, dim, (start += part.shape[dim]!) - part.shape[dim]!));

@@ -33,6 +33,8 @@ export type Op = {
    * reads of the memory of a workgroup it reads before its last barrier: the next kernel of a stack may write there.
    */
   shares?: (x: readonly Tensor[]) => boolean;
+  /** Whether its kernels write different elements, so that none waits for another. */
+  apart?: boolean;
   /** The kernels to run, from operands whose layouts are known. */
   dispatch?: (x: Tensor[], y: Tensor, attrs: Attrs, capabilities: Capabilities) => Dispatch[];
   /** Floating point operations of one run, for traces and benches. */
