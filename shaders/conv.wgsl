@@ -108,6 +108,12 @@ fn four_of_spread(column: u32, step: u32) -> Four {
 }
 fn row_at_of_spread(row: u32) -> u32 { return min(row / p.spread.x, p.height - 1u) * p.x_y; }
 fn row_in_of_spread(row: u32) -> bool { return row / p.spread.x < p.height && row % p.spread.x == 0u; }
+// And of x with each element as often as p.spread says, width and height being those that it has so.
+fn four_of_repeated(column: u32, step: u32) -> Four {
+  let c = vec4u(column, column + step, column + 2u * step, column + 3u * step);
+  return Four(min(c, vec4u(p.width - 1u)) / p.spread.y * p.x_x, c < vec4u(p.width));
+}
+fn row_at_of_repeated(row: u32) -> u32 { return min(row, p.height - 1u) / p.spread.x * p.x_y; }
 
 fn load(i: u32, f: Four, isIn: bool) -> vec4f {
   let v = vec4f(x_at(i + f.at.x), x_at(i + f.at.y), x_at(i + f.at.z), x_at(i + f.at.w));

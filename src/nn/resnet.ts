@@ -1,5 +1,6 @@
 // The residual block of diffusion models and their autoencoders, and their changes of resolution (diffusers' resnet.py).
 import type { Weights } from '../io/weights.ts';
+import { upsample_nearest } from '../ops/upsample.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { activation } from './activation.ts';
 import { conv2d, groupNorm, linear } from './layers.ts';
@@ -61,13 +62,5 @@ export function downsample2d(w: Weights, channels: number, padding: number) {
 /** Twice the resolution by nearest neighbours, or a size at most one smaller, and a convolution. */
 export function upsample2d(w: Weights, channels: number) {
   const conv = conv2d(w.at('conv'), channels, channels, { kernel_size: 3, padding: 1 });
-  return (x: Tensor, size?: readonly number[]): Tensor => {
-    const [B, C, H, W] = x.shape as [number, number, number, number];
-    const [height, width] = size ?? [2 * H, 2 * W];
-    const twice = x
-      .reshape([B, C, H, 1, W, 1])
-      .expand([B, C, H, 2, W, 2])
-      .reshape([B, C, 2 * H, 2 * W]);
-    return conv(twice.slice(2, 0, height).slice(3, 0, width));
-  };
+  return (x: Tensor, size?: readonly number[]): Tensor => conv(upsample_nearest(x, size));
 }

@@ -4,11 +4,12 @@ import convShader from '../../shaders/conv.wgsl';
 import { type Dispatch, kernel } from '../exec/kernel.ts';
 import type { Capabilities } from '../gpu/device.ts';
 import { checkList, checkTensors } from '../tensor/check.ts';
-import { type Backward, composite, op } from '../tensor/op.ts';
+import { type Backward, composite, type Op, op } from '../tensor/op.ts';
 import { type Shape, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { stack } from './concat.ts';
 import { pad } from './pad.ts';
+import { upsampledFrom } from './upsample.ts';
 
 const run = kernel(convShader);
 const MOST_TERMS = 128; // of a segment, where that is at least one channel; part of the result, not a choice of speed
@@ -19,17 +20,19 @@ type Windows = { kernel: Pair; stride: Pair; padding: Pair; dilation: Pair; grou
 type Four = [number, number, number, number];
 
 type Form = Windows & {
-  /** Zeros between the elements of x, less one. */
+  /** Zeros between the elements of x, less one; or how often each is there, and the size that x has so. */
   spread: Pair;
+  repeated?: Pair | undefined;
   /** Strides of the weight along channels of the result, channels of x, and the window; and where it begins. */
   w: { offset: number; group: number; strides: Four };
 };
 
 /** One dispatch of the kernel on x [N, C, H, W]: y [N, O, oh, ow]. */
 function dispatch(x: Tensor, w: Tensor, y: Tensor, form: Form, { software, subgroupSize }: Capabilities): Dispatch[] {
-  const [N, C, H, W] = x.shape as Four;
+  const { kernel: k, stride, padding, dilation, groups, spread, repeated } = form;
+  const [N, C] = x.shape as Four;
+  const [H, W] = repeated ?? (x.shape.slice(2) as unknown as Pair);
   const [, O, oh, ow] = y.shape as Four;
-  const { kernel: k, stride, padding, dilation, groups, spread } = form;
   const [channels, out] = [C / groups, O / groups];
   const broadcast = software && (subgroupSize === 4 || subgroupSize === 8);
   const WG = broadcast ? subgroupSize : software ? 8 : 64;
@@ -49,11 +52,13 @@ function dispatch(x: Tensor, w: Tensor, y: Tensor, form: Form, { software, subgr
     ...{ WG, TILE_O, KERNEL_X: k[1] },
     ...(broadcast && { add_line: 'add_line_broadcast' }),
     ...(!slides && { KERNEL_X: 1, add_channel: 'add_channel_of_any' }),
-    ...(spread.some((s) => s > 1) && {
-      four: 'four_of_spread',
-      row_at: 'row_at_of_spread',
-      row_in: 'row_in_of_spread',
-    }),
+    ...(repeated
+      ? { four: 'four_of_repeated', row_at: 'row_at_of_repeated' }
+      : spread.some((s) => s > 1) && {
+          four: 'four_of_spread',
+          row_at: 'row_at_of_spread',
+          row_in: 'row_in_of_spread',
+        }),
   };
   const tiles = N * Math.ceil(oh / 4) * Math.ceil(ow / 4);
   const groupsOfThreads = Math.ceil(tiles / WG) * groups * Math.ceil(out / TILE_O);
@@ -61,30 +66,34 @@ function dispatch(x: Tensor, w: Tensor, y: Tensor, form: Form, { software, subgr
 }
 const flops = (w: Tensor, y: Tensor) => 2 * y.size * (w.size / w.shape[0]!);
 
-type Node = (inputs: Tensor[], attrs: Windows & { shape: Shape }) => Tensor;
+type Attrs = Windows & { shape: Shape } & Partial<Pick<Form, 'spread' | 'repeated'>>;
+type Node = (inputs: Tensor[], attrs: Attrs) => Tensor;
 /** x [N, C, H, W] with weight [O, C / groups, kh, kw]: [N, O, oh, ow]. */
-const forward: Node = op<Windows & { shape: Shape }>(
+const rules = {
+  name: 'conv2d',
+  saves: [0, 1],
+  backward: [
+    (dy, { x, attrs }) => back([dy, x[1]!], { ...(attrs as Windows), shape: x[0]!.shape }),
+    (dy, { x, attrs }) => weightSlope(dy, x[0]!, attrs as Windows),
+  ],
+} satisfies Pick<Op, 'name' | 'saves' | 'backward'>;
+const forward: Node = op<Attrs>(
   {
-    name: 'conv2d',
+    ...rules,
     epilogue: true,
-    saves: [0, 1],
-    backward: [
-      (dy, { x, attrs }) => back([dy, x[1]!], { ...(attrs as Windows), shape: x[0]!.shape }),
-      (dy, { x, attrs }) => weightSlope(dy, x[0]!, attrs as Windows),
-    ],
     flops: ([, w], y) => flops(w!, y),
     dispatch: ([x, w], y, attrs, capabilities) => {
-      const { groups } = attrs as Windows;
+      const { groups } = attrs as Attrs;
       const { strides, offset } = w!.layout;
       const group = (w!.shape[0]! / groups) * strides[0]!;
-      const form = { ...(attrs as Windows), spread: [1, 1] as const, w: { offset, group, strides: strides as Four } };
+      const form = { spread: [1, 1] as const, ...(attrs as Attrs), w: { offset, group, strides: strides as Four } };
       return dispatch(x!, w!, y, form, capabilities);
     },
   },
   (_, { shape }) => ({ shape, dtype: 'f32' }),
 );
 /** Its transpose: dy [N, O, oh, ow], with zeros between strides, convolved with the weight turned round. */
-const back: Node = op<Windows & { shape: Shape }>(
+const back: Node = op<Attrs>(
   {
     name: 'conv2d_transpose',
     epilogue: true,
@@ -223,9 +232,15 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2d
   if (size.some((n) => n < 1))
     throw new RangeError(`[conv2d] x: got ${show(x.shape)}, smaller than the kernel ${kh} x ${kw}`);
   const shape = [x.shape[0]!, O, ...size];
-  const y =
-    apart(w) && rows[1] + columns[1] === 0
-      ? composite(product, [x, weight], filters(weight, groups).matmul(inColumns(x, w), 'f32').reshape(shape), w)
-      : forward([x, weight], { ...w, shape });
+  const small = upsampledFrom(x);
+  const made = () => {
+    if (apart(w) && rows[1] + columns[1] === 0) {
+      return composite(product, [x, weight], filters(weight, groups).matmul(inColumns(x, w), 'f32').reshape(shape), w);
+    }
+    if (!small) return forward([x, weight], { ...w, shape });
+    const repeated = x.shape.slice(2) as unknown as Pair;
+    return composite(rules, [x, weight], forward([small, weight], { ...w, shape, spread: [2, 2], repeated }), w);
+  };
+  const y = made();
   return (bias ? y.add(bias.reshape([O, 1, 1])) : y).to(x.dtype);
 }

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { estimate } from '../../src/exec/estimate.ts';
-import { full, grad } from '../../src/index.ts';
+import { full, grad, tensor } from '../../src/index.ts';
+import { upsample_nearest } from '../../src/ops/upsample.ts';
 import * as ref from '../reference.ts';
 import { type Input, testOp } from './harness.ts';
 
@@ -84,6 +85,49 @@ testOp('conv2d of patches', {
   tolerance: SUMMED,
   layouts: ['permuted', 'sliced'],
   grad: [[1, 2, 4, 5], [3, 2, 2, 2], [3]],
+});
+
+for (const [name, size, options] of [
+  ['', undefined, { padding: 1 }],
+  ['cut by a row and a column', [5, 7], { padding: 1 }],
+  ['with strides', undefined, { padding: 1, stride: 2 }],
+] as const) {
+  testOp(`conv2d of a picture in twice its size ${name}`, {
+    op: (x, w) => upsample_nearest(x, size).conv2d(w, undefined, options),
+    reference: (x, w) => {
+      const twice = ref.nd(
+        [x.shape[0]!, x.shape[1]!, ...(size ?? [2 * x.shape[2]!, 2 * x.shape[3]!])],
+        ([n, c, i, j]) => ref.at(x, [n!, c!, i! >> 1, j! >> 1]),
+      );
+      return ref.conv2d(twice, w, undefined, options);
+    },
+    inputs: [
+      [
+        [2, 3, 3, 4],
+        [5, 3, 3, 3],
+      ],
+    ],
+    tolerance: SUMMED,
+    layouts: ['plain', 'permuted', 'sliced'],
+    grad: [
+      [1, 2, 3, 4],
+      [3, 2, 3, 3],
+    ],
+  });
+}
+it('conv2d of a picture in twice its size reads the small one', async () => {
+  const x = tensor(
+    Float32Array.from({ length: 2 * 5 * 4 }, (_, i) => Math.sin(i)),
+    [1, 2, 5, 4],
+  );
+  const w = tensor(
+    Float32Array.from({ length: 6 * 9 }, (_, i) => Math.cos(i)),
+    [3, 2, 3, 3],
+  );
+  const y = upsample_nearest(x).conv2d(w, undefined, { padding: 1 });
+  expect(estimate([y])).toMatchObject({ dispatches: 1, intermediate_bytes: 0 });
+  const whole = await upsample_nearest(x).realize();
+  expect(await y.data()).toEqual(await whole.conv2d(w, undefined, { padding: 1 }).data());
 });
 
 it('conv2d and its gradients make no columns', () => {
