@@ -1,7 +1,8 @@
 // The shipped model against diffusers: tessera-diffusion.json is written by its recipe (weights/recipes/diffusion.py --expected).
 import { readFileSync } from 'node:fs';
 import { expect, test, vi } from 'vitest';
-import { concat, Generator, pipeline, StableDiffusionPipeline } from '../../src/index.ts';
+import { estimate } from '../../src/exec/estimate.ts';
+import { AutoencoderKL, concat, Generator, pipeline, StableDiffusionPipeline } from '../../src/index.ts';
 import type { Pixels } from '../../src/io/pixels.ts';
 import { shipped } from '../../src/tasks/shipped.ts';
 import { VaeImageProcessor } from '../../src/tasks/vae-image-processor.ts';
@@ -17,6 +18,7 @@ const scenes = expected.scenes.slice(0, COUNT);
 vi.setConfig({ testTimeout: 600_000 });
 
 const SIDE = 64;
+const TILED_DB = 27.5; // as AutoencoderKL's enable_tiling says
 const EDGE = 3; // as weights/recipes/diffusion_score.py has it
 
 const json = async (file: string) => JSON.parse(readFileSync(`${await shipped('world')}/${file}`, 'utf8'));
@@ -86,4 +88,30 @@ test('brings scenes back as well as in torch', async () => {
     const own = Array.from({ length: 3 * area }, (_, k) => values[(3 * i + (k % 3)) * area + Math.floor(k / 3)]!);
     expect(Math.abs(decibels(given[i]!, own) - wanted), `scene ${i}`).toBeLessThan(0.05);
   }
+});
+
+test('decodes in tiles what is larger than its pictures, nearly alike and in far less memory', async () => {
+  const folder = await shipped('world');
+  const world = await openWorld(async (file) => readFileSync(`${folder}/${file}`));
+  const { seed, split } = (await json('tests.json')).scenes;
+  using vae = await AutoencoderKL.from_pretrained(`${await shipped('tessera-diffusion')}/vae`);
+  const given = [0, 1, 2, 3].map((index) => render(world, makeScene(world, { seed, index, split })));
+  using x = new VaeImageProcessor({ vae_scale_factor: 4 }).preprocess(given);
+  const rows = x.split(2).map((two) => concat(two.split(1), 3));
+  using picture = await concat(rows, 2).realize(); // four scenes, [1, 3, 128, 128]
+  using latents = await vae.encode(picture).mean.contiguous().realize();
+  const bytes = estimate([vae.decode(latents)]).intermediate_bytes;
+  const whole = await vae.decode(latents).data();
+  vae.enable_tiling();
+  expect(estimate([vae.decode(latents)]).intermediate_bytes).toBeLessThan(bytes / 2);
+  const tiled = vae.decode(latents);
+  expect(tiled.shape).toEqual([1, 3, 2 * SIDE, 2 * SIDE]);
+  const values = [...(await tiled.data())];
+  const squares = values.reduce((sum, v, i) => sum + ((v - whole[i]!) / 2) ** 2, 0);
+  const near = -10 * Math.log10(squares / values.length);
+  expect(near).toBeGreaterThan(TILED_DB);
+  const small = latents.narrow(2, 0, 16).narrow(3, 0, 16);
+  const part = await vae.decode(small).data();
+  vae.disable_tiling();
+  expect(await vae.decode(small).data()).toEqual(part);
 });

@@ -64,6 +64,9 @@ export type Pipeline<O extends DiffusionOptions = DiffusionOptions> = ((
   Disposable & {
     /** The same, a step at a time. */
     stream(prompt: Prompt, options?: O): AsyncGenerator<DiffusionStep, void>;
+    /** Pictures larger than the autoencoder was trained on go through it in tiles: see its `enable_tiling`. */
+    enable_vae_tiling(use_tiling?: boolean): void;
+    disable_vae_tiling(): void;
     /** The latents from which DDIM without guidance leads back to a picture (arXiv:2105.05233, appendix F). */
     invert(prompt: Prompt, options: InvertOptions): Promise<{ latents: Tensor; image_latents: Tensor }>;
     /** Its U-Net. */
@@ -276,7 +279,17 @@ function pipelineOf<O extends DiffusionOptions>(parts: Parts, kind: Kind<O>): Pi
     disposeParts(parts);
   };
   const task = { model: parts.unet, model_type: 'stable-diffusion' };
-  const more = { ...loras(parts), ...task, stream, invert, dispose, [Symbol.dispose]: dispose };
+  const { enable_tiling: enable_vae_tiling, disable_tiling: disable_vae_tiling } = parts.vae;
+  const more = {
+    ...loras(parts),
+    ...task,
+    enable_vae_tiling,
+    disable_vae_tiling,
+    stream,
+    invert,
+    dispose,
+    [Symbol.dispose]: dispose,
+  };
   // not enumerable: what a page is told of a task in a worker has no models in it
   const hidden = { components: { value: parts }, scheduler: { value: parts.scheduler, writable: true } };
   const pipe = Object.defineProperties(Object.assign(call, more), hidden) as unknown as Pipeline<O>;
