@@ -26,7 +26,8 @@ const FAMILIES = new Map<string, Family>(
   }),
 );
 
-export async function runCase(files: CaseFiles): Promise<Report> {
+/** `only`: the calls to run, by name; all by default. */
+export async function runCase(files: CaseFiles, only?: readonly string[]): Promise<Report> {
   let golden = noGolden(files.name);
   let model: unknown;
   try {
@@ -38,6 +39,7 @@ export async function runCase(files: CaseFiles): Promise<Report> {
     model = await family.load(files);
     const report: Report = { case: golden.name, outputs: [], missing: [] };
     for (const call of golden.calls) {
+      if (only && !only.includes(call.name)) continue;
       await runCall(family, model, call, tensors, report).catch((error: Error) => {
         report.missing.push(...missingOf(call, error.message));
       });
