@@ -103,7 +103,8 @@ function fitsBeside({ parts, stacked }: Joint, part: Part, software: boolean): b
 
 /** Whether each thread of `part` reads of the one kernel before it what its own number there has written, and nothing else. */
 function fitsOn({ parts: [first, ...more] }: Joint, part: Part, software: boolean): boolean {
-  if (!first || more.length > 0 || (software && !shares(part)) || !isSmall(first, software)) return false;
+  const may = software ? shares(part) : workerOf(part).op!.shares !== undefined;
+  if (!first || more.length > 0 || !may || !isSmall(first, software)) return false;
   const [below, above] = [workerOf(first), workerOf(part)];
   const { root } = first.group;
   const read = Object.values(part.dispatch.bindings).filter((t) => t.base === root);
