@@ -1,7 +1,6 @@
 // tessera chat: a conversation in the terminal; one plain answer to what is piped in.
 import { readFile } from 'node:fs/promises';
 import process from 'node:process';
-import { createInterface } from 'node:readline';
 import { text as readAll } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { explain, UserError } from '../io/error.ts';
@@ -9,6 +8,7 @@ import { writeWhole } from '../io/write.ts';
 import type { ImageTextInput, VisionMessage } from '../tasks/image-text-to-text.ts';
 import { load_image } from '../tasks/load-image.ts';
 import type { Session, TextOptions } from '../tasks/session.ts';
+import { entry } from './entry.ts';
 import { statsLine, type TextArguments, textOptions, withText } from './generate.ts';
 import { complain, print, printJson, write } from './output.ts';
 import { paint, terminalOf } from './terminal.ts';
@@ -36,7 +36,8 @@ In the conversation:
   /save FILE    put the conversation away, with what was computed for it
   /load FILE    go on with one
   /stats        how fast the last answer came, and what is held
-  /exit         end (or Ctrl-D); Ctrl-C stops an answer`;
+  /exit         end (or Ctrl-D, or Ctrl-C twice); Ctrl-C stops an answer
+  What is pasted is one message, lines and all, once you press Enter`;
 
 async function chat(options: Options): Promise<void> {
   const told = textOptions(options);
@@ -46,7 +47,7 @@ async function chat(options: Options): Promise<void> {
   await withWriter(options, async ({ task, about, where }) => {
     using session = sessionOf(task);
     const greeting = `${task.model.name} on ${where}. /help, /exit${sees(task) ? ', /image FILE' : ''}`;
-    if (piped === undefined) return converse(session, system, told, greeting, sees(task));
+    if (piped === undefined) return await converse(session, system, told, greeting, sees(task));
     for await (const piece of session.stream([...system, { role: 'user', content: piped }], told)) {
       if (!options.json) write(visibleLines(piece));
     }
@@ -65,24 +66,17 @@ async function converse(
   isSeeing: boolean,
 ): Promise<void> {
   const terminal = terminalOf(process.stdout, process.env);
-  const lines = createInterface({
-    input: process.stdin,
-    output: process.stdout,
-    prompt: paint(terminal, 'bold', '> '),
-  });
+  const prompt = paint(terminal, 'bold', '> ');
   let messages = [...system];
   let shown: string[] = []; // pictures for the next message
   let answering: AbortController | undefined;
-  let isOver = false;
-  lines.on('close', () => {
-    isOver = true;
-    answering?.abort();
-  });
-  lines.on('SIGINT', () => {
+  const onInterrupt = (isSecond: boolean) => {
     if (answering) return answering.abort();
-    print('\n(/exit or Ctrl-D ends the conversation)');
-    lines.prompt();
-  });
+    if (isSecond) return typed.close();
+    print('\n(Ctrl-C again, Ctrl-D or /exit ends the conversation)');
+    typed.open();
+  };
+  const typed = entry(prompt, onInterrupt, () => answering?.abort());
   const commands: Record<string, (file: string) => unknown> = {
     '/help': () => print(HELP.trim()),
     '/reset': () => {
@@ -103,6 +97,7 @@ async function converse(
     },
     '/load': async (file) => {
       const notes = await session.load(await explain(named(file), 'cannot be read', () => readFile(file)));
+      messages = [...system]; // what is loaded may have none
       messages = messagesOf(notes.messages);
       print(`${session.tokens.length} tokens, ${messages.length} messages`);
     },
@@ -125,35 +120,41 @@ async function converse(
       answering = undefined;
       print('');
     }
+    const said = session.last!.text;
+    if (said === '') return; // stopped before a word: as if it had not been asked
     shown = [];
-    messages = [...asked, { role: 'assistant', content: session.last!.text }];
+    messages = [...asked, { role: 'assistant', content: said }];
   };
   print(paint(terminal, 'dim', greeting));
-  lines.prompt();
-  for await (const line of lines) {
-    const [name, ...rest] = line.trim().split(/\s+/) as [string, ...string[]];
+  typed.open();
+  for await (const { text, isShown } of typed.messages) {
+    if (!isShown) print(`${prompt}${visibleLines(text)}`);
+    const message = text.trim();
+    const name = message.includes('\n') ? '' : message.split(/\s/, 1)[0]!;
     if (name === '/exit' || name === '/quit') break;
+    typed.hide();
     try {
       const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
-      if (command) await command(rest.join(' '));
+      if (command) await command(message.slice(name.length).trim());
       else if (name.startsWith('/')) throw new UserError(`[chat] ${name}: no such command, see /help`);
-      else if (name !== '') await answer(line.trim());
+      else if (message !== '') await answer(message);
     } catch (error) {
       complain(`error: ${error instanceof Error ? error.message : String(error)}`);
     }
-    if (isOver) break; // a prompt would open the input again
-    lines.prompt();
+    typed.open();
   }
-  lines.close();
+  typed.close();
 }
 
 /** The messages that were saved with a session; none where it was saved by other means. */
 function messagesOf(note = '[]'): VisionMessage[] {
   try {
-    return JSON.parse(note) as VisionMessage[];
+    const messages = JSON.parse(note);
+    if (Array.isArray(messages)) return messages;
   } catch {
-    throw new UserError('[chat] the messages in the file are broken: the conversation begins anew');
+    // damaged
   }
+  throw new UserError('[chat] the messages in the file are broken: the conversation begins anew');
 }
 
 function named(file: string, example = '/save talk.safetensors'): string {

@@ -11,7 +11,7 @@ import { shipped } from '../tasks/shipped.ts';
 import { openPipeline } from '../tasks/stable-diffusion/parts.ts';
 import { type DiffusionStep, type Pipeline, StableDiffusionPipeline } from '../tasks/stable-diffusion/pipelines.ts';
 import { type Loaded, withLoaded } from './loaded.ts';
-import { amount, count, type DeviceOptions, type HubOptions, withDevice, withHub } from './options.ts';
+import { amount, count, type DeviceOptions, type HubOptions, whole, withDevice, withHub } from './options.ts';
 import { complain, print, printJson } from './output.ts';
 import { countingBar } from './progress.ts';
 import { beside, paint, terminalOf } from './terminal.ts';
@@ -46,13 +46,6 @@ function lora(text: string, before: DiffusionArguments['lora'] = []): DiffusionA
   return [...before, { file, weight: weight === undefined ? 1 : Number(weight) }];
 }
 
-/** A whole number from 0, in digits. */
-function whole(text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text.trim()) && Number.isSafeInteger(value)) return value;
-  throw new InvalidArgumentError('Want a whole number from 0.');
-}
-
 /** The options of a command that loads a Stable Diffusion and takes steps with it. */
 export function withDiffusion(command: Command): Command {
   command
@@ -68,13 +61,13 @@ export function withDiffusion(command: Command): Command {
     .option('--rescale <x>', 'share of the guidance that is taken back where it overdoes', amount, 0)
     .option('--eta <x>', "DDIM's share of new noise in each step", amount, 0)
     .addOption(new Option('--scheduler <name>', "how the steps go (default: the model's own)").choices(SCHEDULERS))
-    .option('--seed <n>', 'of the noise (default: at random, and told)', whole)
+    .option('--seed <n>', 'of the noise (default: at random, and told)', whole(0))
     .addOption(
       new Option('--rng <name>', "torch draws a seed's noise as diffusers does on a CPU")
         .choices(['philox', 'torch'])
         .default('philox'),
     )
-    .option('--clip-skip <n>', 'layers of the text encoder that are left out at its end', whole, 0)
+    .option('--clip-skip <n>', 'layers of the text encoder that are left out at its end', whole(0), 0)
     .option('--width <n>', 'pixels, a multiple of 8', count)
     .option('--height <n>', 'pixels, a multiple of 8', count);
   return withDevice(withHub(command));

@@ -5,7 +5,7 @@ import { UserError } from '../io/error.ts';
 import { IMAGE_TEXT_TO_TEXT } from '../tasks/auto.ts';
 import type { Answer, TextOptions } from '../tasks/session.ts';
 import type { Loaded } from './loaded.ts';
-import { amount, count, type DeviceOptions, type HubOptions, many, withDevice, withHub } from './options.ts';
+import { amount, count, type DeviceOptions, type HubOptions, many, whole, withDevice, withHub } from './options.ts';
 import { print, printJson, write } from './output.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { visibleLines } from './text.ts';
@@ -36,11 +36,11 @@ export function withText(command: Command): Command {
         .option('--greedy', 'the likeliest token each time (default: what generation_config.json says)')
         .option('--max-new-tokens <n>', 'tokens at most (256)', count)
         .option('--temperature <t>', 'draw tokens: below 1 more of the likely ones, above 1 fewer', amount)
-        .option('--top-k <k>', 'draw from the k likeliest tokens', amount)
+        .option('--top-k <k>', 'draw from the k likeliest tokens; 0: from all', whole(0))
         .option('--top-p <p>', 'draw from the fewest tokens that have this probability together', amount)
         .option('--min-p <p>', 'draw from tokens with this share of the probability of the likeliest', amount)
         .option('--repetition-penalty <r>', 'above 1: tokens that were there become less likely', amount)
-        .option('--seed <n>', 'the same tokens again', amount)
+        .option('--seed <n>', 'the same tokens again', whole(0))
         .option('--stop <text>', 'end before this text; may be given many times', many)
         .option('--ignore-eos', 'go on where the model would end')
         .option('--truncate', "drop the beginning of a prompt that is longer than the model's context"),

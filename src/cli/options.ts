@@ -62,12 +62,13 @@ declare const TESSERA_VERSION: string;
 /** An option that may be given many times. */
 export const many = (text: string, before: readonly string[] = []): string[] => [...before, text];
 
-/** An option's value that is a whole number. */
+/** An option's value that is a whole number, in digits. */
 export const whole =
   (least: number, most?: number) =>
   (text: string): number => {
     const value = Number(text);
-    if (text.trim() !== '' && Number.isInteger(value) && value >= least && value <= (most ?? value)) return value;
+    const isWhole = /^\d+$/.test(text.trim()) && Number.isSafeInteger(value);
+    if (isWhole && value >= least && value <= (most ?? value)) return value;
     throw new InvalidArgumentError(`Want a whole number from ${least}${most === undefined ? '' : ` to ${most}`}.`);
   };
 

@@ -15,7 +15,7 @@ import { type Loaded, withLoaded } from './loaded.ts';
 import { count, type DeviceOptions, type HubOptions, many, whole, withDevice, withHub } from './options.ts';
 import { complain, print, printJson } from './output.ts';
 import { visible } from './text.ts';
-import { openWriter, WRITERS } from './writer.ts';
+import { DEFAULT, openWriter, WRITERS, writerOf } from './writer.ts';
 
 type Options = DeviceOptions &
   HubOptions & {
@@ -36,8 +36,11 @@ export function addServe(program: Command): void {
   const command = program
     .command('serve')
     .description("Answers programs that speak OpenAI's API, over HTTP on this machine (127.0.0.1)")
-    .option('--model <model>', 'what answers: a LLaMA or LLaVA folder, or its id on the Hugging Face hub')
-    .option('--embeddings [model]', 'a CLIP or SigLIP whose text tower embeds texts (the tessera-clip that ships)')
+    .option('--model <model>', `what answers, LLaMA or LLaVA: ${DEFAULT}`)
+    .option(
+      '--embeddings [model]',
+      'a CLIP or SigLIP whose text tower embeds texts (the tessera-clip that ships); without --model nothing else is served',
+    )
     .option('--port <n>', '0 takes a free one', whole(0, 65535), 8000)
     .addOption(new Option('--api-key <key>', 'what clients have to send').env('TESSERA_API_KEY'))
     .option(
@@ -68,6 +71,7 @@ never left out. What a request does not say about sampling is as the model's gen
 Ctrl-C ends it once the answers under way are there; a second one ends these too.
 
 Examples:
+  tessera serve
   tessera serve --model HuggingFaceTB/SmolLM2-135M-Instruct
   tessera serve --model ./SmolLM2-135M-Instruct --embeddings --port 8080
   OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none python my-program.py`,
@@ -76,13 +80,13 @@ Examples:
 }
 
 async function serveCommand(options: Options): Promise<void> {
-  const { model, embeddings, allowFiles, json } = options;
-  const clip = embeddings === true ? await shipped('tessera-clip') : embeddings;
-  const first = model ?? clip;
-  if (first === undefined) throw new UserError('[serve] got nothing to serve, want --model, --embeddings, or both');
+  const { embeddings, allowFiles, json } = options;
   if (allowFiles !== undefined && !(await statPath(allowFiles))?.isDirectory()) {
     throw new UserError(`[${allowFiles}] no such folder: want one with pictures`);
   }
+  const clip = embeddings === true ? await shipped('tessera-clip') : embeddings;
+  const model = options.model === undefined && clip !== undefined ? undefined : await writerOf(options);
+  const first = (model ?? clip)!;
   const second = model === undefined || clip === undefined ? undefined : await lookUp(clip);
   if (second) await identify(second); // mistakes come out before anything is loaded
   const open = async (from: ModelSource, source: FromPretrained) => {

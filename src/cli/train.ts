@@ -14,7 +14,7 @@ import { ProjectorTraining } from '../train/projector.ts';
 import { lesson } from '../world/index.ts';
 import { curve } from './curve.ts';
 import { withLoaded } from './loaded.ts';
-import { amount, count, type DeviceOptions, type HubOptions, hubOf, withDevice, withHub } from './options.ts';
+import { amount, count, type DeviceOptions, type HubOptions, hubOf, whole, withDevice, withHub } from './options.ts';
 import { print, printJson } from './output.ts';
 import { countingBar } from './progress.ts';
 import { readWorld } from './world.ts';
@@ -41,7 +41,7 @@ export function addTrain(program: Command): void {
     .option('--batch-size <n>', `pictures of a step (${SETTINGS.batchSize})`, count)
     .option('--lr <rate>', `the highest learning rate (${SETTINGS.lr})`, amount)
     .option('--warmup <share>', `of the steps, over which the rate rises (${SETTINGS.warmup})`, amount)
-    .option('--seed <n>', `which scenes and questions (${SETTINGS.seed})`, amount)
+    .option('--seed <n>', `which scenes and questions (${SETTINGS.seed})`, whole(0))
     .option('--fresh', "begin with random weights, not with the model's")
     .option('--save-every <n>', 'steps between checkpoints', count, 50)
     .option('--resume', 'go on from the checkpoint in --out, to the same result as without a stop')

@@ -34,23 +34,24 @@ export async function checkPictures(pictures: readonly string[]): Promise<void> 
 const SHIPPED = 'tessera-llava';
 export const DEFAULT = `a folder, or an id of the Hugging Face hub (${SHIPPED}, which ships and knows drawings only)`;
 
+/** The model asked for, or the one that ships, which is said. */
+export async function writerOf({ model, json }: Pick<DeviceOptions, 'json'> & { model?: string }): Promise<string> {
+  if (model !== undefined) return model;
+  const path = await shipped(SHIPPED).catch(() => {
+    throw new UserError(`[${SHIPPED}] no model is named, and the small one is not beside the code here: want --model`);
+  });
+  if (!json)
+    complain(`${SHIPPED}, the small model that ships: it knows a drawn world of 200 things, and no photographs`);
+  return path;
+}
+
 /** Runs `work` with the model asked for, or the one that ships; afterwards nothing of it is left on the device. */
 export async function withWriter(
   options: DeviceOptions & HubOptions & { model?: string },
   work: (loaded: Loaded<Writer>) => Promise<void>,
   classes: Classes = WRITERS,
 ): Promise<void> {
-  const path =
-    options.model ??
-    (await shipped(SHIPPED).catch(() => {
-      throw new UserError(
-        `[${SHIPPED}] no model is named, and the small one is not beside the code here: want --model`,
-      );
-    }));
-  if (options.model === undefined && !options.json) {
-    complain(`${SHIPPED}, the small model that ships: it knows a drawn world of 200 things, and no photographs`);
-  }
-  await withLoaded(path, options, openWriter, work, classes);
+  await withLoaded(await writerOf(options), options, openWriter, work, classes);
 }
 
 /** The same with a model that sees. */

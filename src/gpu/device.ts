@@ -51,13 +51,15 @@ export class Device {
       subgroupSize: gpu.features.has('subgroups') ? adapter.subgroup_size : 0,
       maxBinding: gpu.limits.maxStorageBufferBindingSize,
     };
+    const fail = (event: Event) => {
+      this.#failure ??= new Error(`[gpu] ${(event as GPUUncapturedErrorEvent).error.message}`);
+    };
+    gpu.addEventListener?.('uncapturederror', fail);
     gpu.lost.then(({ reason, message }) => {
       this.#lost = new DeviceLost(
         `[gpu] the device was lost (${reason || 'unknown'}): ${message || 'no reason given'}`,
       );
-    });
-    gpu.addEventListener?.('uncapturederror', (event) => {
-      this.#failure ??= new Error(`[gpu] ${(event as GPUUncapturedErrorEvent).error.message}`);
+      gpu.removeEventListener?.('uncapturederror', fail); // Dawn's Node binding keeps who listens for ever
     });
   }
 

@@ -71,20 +71,34 @@ export async function chatCompletion({ body, signal, turns, reply, modelOf, rule
       ? answer(task, await picturesOf(asked, pictureOpener(rules, signal)), options)
       : answer(task, textsOf(asked), options);
   using _ = await turns.take(signal);
-  const head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: asked.model };
-  if (!asked.stream) {
-    let piece = await pieces.next();
-    while (!piece.done) piece = await pieces.next();
-    const { text, finish_reason } = piece.value;
-    const choice = {
-      ...{ index: 0, message: { role: 'assistant' as const, content: text, refusal: null }, logprobs: null },
-      finish_reason: REASONS[finish_reason],
-    };
-    reply.json({
-      ...{ ...head, object: 'chat.completion', choices: [choice], usage: usageOf(piece.value) },
-    } satisfies ChatCompletion);
-    return;
+  try {
+    await (asked.stream ? sendPieces : sendWhole)(pieces, asked, reply);
+  } finally {
+    await pieces.return(undefined as never); // its cache goes, wherever it was left
   }
+}
+
+type Pieces = AsyncGenerator<string, Answer>;
+const headOf = ({ model }: Asked) => {
+  const created = Math.floor(Date.now() / 1000);
+  return { id: `chatcmpl-${randomUUID()}`, created, model };
+};
+
+async function sendWhole(pieces: Pieces, asked: Asked, reply: Exchange['reply']): Promise<void> {
+  let piece = await pieces.next();
+  while (!piece.done) piece = await pieces.next();
+  const { text, finish_reason } = piece.value;
+  const choice = {
+    ...{ index: 0, message: { role: 'assistant' as const, content: text, refusal: null }, logprobs: null },
+    finish_reason: REASONS[finish_reason],
+  };
+  reply.json({
+    ...{ ...headOf(asked), object: 'chat.completion', choices: [choice], usage: usageOf(piece.value) },
+  } satisfies ChatCompletion);
+}
+
+async function sendPieces(pieces: Pieces, asked: Asked, reply: Exchange['reply']): Promise<void> {
+  const head = headOf(asked);
   type Choice = ChatCompletionChunk.Choice;
   const chunk = (delta: Choice['delta'], finish_reason: Choice['finish_reason'] = null): ChatCompletionChunk => ({
     ...{ ...head, object: 'chat.completion.chunk', choices: [{ index: 0, delta, logprobs: null, finish_reason }] },

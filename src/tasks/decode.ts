@@ -4,7 +4,7 @@ import { DeviceLost } from '../gpu/device.ts';
 import { UserError } from '../io/error.ts';
 import { KVCache } from '../nn/kv-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { type CausalLM, capacityFor, Decoder, integers, type Prompt, type Values } from './decoder.ts';
+import { type CausalLM, capacityFor, Decoder, forgetSteps, integers, type Prompt, type Values } from './decoder.ts';
 import type { Generation } from './generation-config.ts';
 import { commonLength, type Row } from './spans.ts';
 
@@ -54,6 +54,7 @@ export async function* decode(
       if (generation.signal?.aborted) throw error;
       forget(held);
       if (!(error instanceof DeviceLost) || losses++ > 0) throw error;
+      forgetSteps(model);
       await run([...model.named_parameters().values()].slice(0, 1)); // the model comes back as a whole
     }
   }

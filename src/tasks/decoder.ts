@@ -79,6 +79,9 @@ function compiledStep(model: CausalLM, kind: Kind, names: readonly string[]): Co
   return step;
 }
 
+/** Drops what was recorded, and with it constants on a device that is lost. */
+export const forgetSteps = (model: CausalLM): boolean => compiled.delete(model);
+
 export const capacityFor = (tokens: number) => Math.max(SMALLEST, 2 ** Math.ceil(Math.log2(tokens)));
 export const integers = (rows: readonly (readonly number[])[]) =>
   tensor(rows.flat(), [rows.length, rows[0]!.length], { dtype: 'i32' });

@@ -48,10 +48,17 @@ export type Chat<I> = {
 };
 type PromptRow = { ids: readonly number[] } & Partial<Inserts>;
 
+/**
+ * Answers run one after the other: `stream` waits for its turn. `save`, `load` and `reset` are refused while another call is
+ * at work or waits, since in the loop of an answer they would wait for themselves. `dispose` ends an answer before its next
+ * token.
+ */
 export class Session<I = string | readonly Message[]> implements Disposable {
   readonly #chat: Chat<I>;
   readonly #held: { at?: Held | undefined } = {};
   #turn: Promise<unknown> = Promise.resolve();
+  #calls = 0; // at work or waiting
+  #isOver = false;
   /** The last answer. */
   last: Answer | undefined;
 
@@ -70,23 +77,41 @@ export class Session<I = string | readonly Message[]> implements Disposable {
 
   /**
    * The answer to messages, or what follows a text, piece by piece. What the session knows of the prompt is not computed
-   * again. Calls on one session run one after the other; leaving the loop ends the answer.
+   * again. Leaving the loop ends the answer.
    */
   async *stream(input: I, options: TextOptions = {}): AsyncGenerator<string, Answer> {
-    let done = () => {};
+    using _ = await this.#take();
+    return yield* this.#answer(input, options);
+  }
+
+  /** A turn behind those that were asked for before. */
+  async #take(): Promise<Disposable> {
     const before = this.#turn;
-    this.#turn = new Promise<void>((resolve) => (done = resolve));
+    let end = () => {};
+    this.#turn = new Promise<void>((resolve) => (end = resolve));
+    this.#calls++;
     await before;
-    try {
-      return yield* this.#answer(input, options);
-    } finally {
-      done();
-    }
+    const dispose = () => {
+      end();
+      if (--this.#calls === 0 && this.#isOver) forget(this.#held);
+    };
+    return { [Symbol.dispose]: dispose };
+  }
+
+  #checkOpen(): void {
+    if (this.#isOver) throw new UserError('[session] it was disposed of: want a new one');
+  }
+  /** Throws unless nothing else is at work. */
+  #checkFree(what: string): void {
+    this.#checkOpen();
+    if (this.#calls === 0) return;
+    throw new UserError(`[session] ${what}: got it while another call is at work, want it behind the end of that`);
   }
 
   async *#answer(input: I, options: TextOptions): AsyncGenerator<string, Answer> {
     const { model, tokenizer } = this.#chat;
     const start = performance.now();
+    this.#checkOpen();
     checkOptions('generate', options, '{ max_new_tokens: 32 }');
     const { stop = [], truncation = false, ...rest } = options;
     const generation = settle(rest, model.generation_config, model.config);
@@ -114,6 +139,7 @@ export class Session<I = string | readonly Message[]> implements Disposable {
         { ...row, ids: [prompt_ids] },
         { ...generation, max_new_tokens },
       )) {
+        this.#checkOpen();
         const [token] = tokens as [number];
         first_token_ms ||= performance.now() - start;
         ids.push(token);
@@ -150,6 +176,8 @@ export class Session<I = string | readonly Message[]> implements Disposable {
 
   /** The tokens and the cache behind them, as a safetensors file; `notes` are for whoever loads it. */
   async save(notes: Readonly<Record<string, string>> = {}): Promise<Uint8Array> {
+    this.#checkFree('save');
+    using _ = await this.#take();
     const { at } = this.#held;
     const ids = Int32Array.from(this.tokens);
     const tensors = new Map<string, StoredTensor>([['ids', { dtype: 'I32', shape: [ids.length], data: ids }]]);
@@ -163,6 +191,8 @@ export class Session<I = string | readonly Message[]> implements Disposable {
 
   /** Takes over what `save` gave, of the same model; gives its notes. Throws a UserError for anything else. */
   async load(bytes: Uint8Array): Promise<Record<string, string>> {
+    this.#checkFree('load');
+    using _ = await this.#take();
     const { model } = this.#chat;
     const { tensors, metadata } = await readHeader(fromBytes(bytes, 'session'));
     const c = model.sizes;
@@ -174,7 +204,7 @@ export class Session<I = string | readonly Message[]> implements Disposable {
       (name) => tensors.get(name)?.shape.join() === shape.join() && tensors.get(name)?.dtype === 'F32',
     );
     if (metadata.get('format') !== FORMAT || idsInfo?.dtype !== 'I32' || !fits || tensors.size !== names.length + 1) {
-      throw new UserError('[session] not a session of this model: want a file that its session.save() gave');
+      throw new UserError(WRONG);
     }
     const own = new Uint8Array(bytes); // a slice of Node's Buffer would share the memory of all
     const part = (name: string) => {
@@ -182,30 +212,48 @@ export class Session<I = string | readonly Message[]> implements Disposable {
       return own.slice(begin, end).buffer;
     };
     const ids = [...new Int32Array(part('ids'))];
+    const spans = spansOf(metadata.get(SPANS));
     const made = names.map((name) => tensor(new Float32Array(part(name)), shape));
     await run(made, { device: model.device });
-    this.reset();
-    const spans = JSON.parse(metadata.get(SPANS) ?? '[]') as Span[];
+    this.#forget();
     if (n > 0) this.#held.at = { cache: new KVCache(made, n), ids, spans };
     return Object.fromEntries(metadata);
   }
 
   /** Forgets everything. */
   reset(): void {
+    this.#checkFree('reset');
+    this.#forget();
+  }
+  #forget(): void {
     forget(this.#held);
     this.last = undefined;
   }
+
+  /** Gives everything back, as soon as nothing is at work on it; there is no other call after it. */
   dispose(): void {
-    this.reset();
+    this.#isOver = true;
+    if (this.#calls === 0) this.#forget();
   }
   [Symbol.dispose](): void {
-    this.reset();
+    this.dispose();
   }
 }
 
 const FORMAT = 'tessera-session';
 const SPANS = 'spans'; // where pictures stand
+const WRONG = '[session] not a session of this model: want a file that its session.save() gave';
 const nameOf = (i: number) => `layers.${i >> 1}.${i % 2 === 0 ? 'key' : 'value'}`;
+
+function spansOf(text = '[]'): Span[] {
+  try {
+    const spans = JSON.parse(text);
+    if (Array.isArray(spans)) return spans;
+  } catch {
+    // damaged
+  }
+  throw new UserError(WRONG);
+}
 
 /** The prompt, or its end where that is asked for; an answer has room for its tokens, or half of the context. */
 function fitContext(row: PromptRow, context: number, max_new_tokens: number, truncation: boolean): PromptRow {

@@ -48,6 +48,8 @@ describe('generate', () => {
     [['--prompt', 'x'.repeat(140), '--raw'], 'the prompt has 140 tokens, 13 more than fit with an answer'],
     [['--prompt', 'hello', '--greedy', '--top-k', '3'], '--greedy: got options of sampling beside it'],
     [['--prompt', 'hello', '--max-new-tokens', '0'], 'Want a whole number from 1'],
+    [['--prompt', 'hello', '--seed', '1.5'], 'Want a whole number from 0'],
+    [['--prompt', 'hello', '--top-k', '1e2'], 'Want a whole number from 0'],
     [['--prompt', 'hello', '--top-p', '2'], 'top_p: got 2, want a number in (0, 1]'],
     [['--prompt', ''], '--prompt: got nothing'],
     [[], "required option '--prompt"],

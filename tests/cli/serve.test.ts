@@ -1,8 +1,8 @@
 // tessera serve from outside: it says where it listens, answers, and ends in order.
-import { rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { chatFolder } from '../tasks/support.ts';
+import { chatFolder, golden } from '../tasks/support.ts';
 import { asModel, build, makeFolder, PATIENCE, ROOT, type Run, tessera } from './run.ts';
 
 let folder: string;
@@ -65,8 +65,28 @@ describe.each(['own', 'bun', 'deno'] as const)('in %s', (runtime) => {
   });
 });
 
+test('without a model serves the one that ships, with pictures, and says so', { timeout: PATIENCE }, async () => {
+  const image = `data:image/png;base64,${(await readFile(golden('llava/picture0.png'))).toString('base64')}`;
+  const content = [
+    { type: 'image_url', image_url: { url: image } },
+    { type: 'text', text: 'what is on the left?' },
+  ];
+  let talk: Promise<void> | undefined;
+  const onOutput: Run['onOutput'] = (child, out) => {
+    const url = /^tessera-llava on .* at (\S+)/.exec(out)?.[1];
+    if (talk || !url) return;
+    talk = (async () => {
+      const answer = await post(url, { model: 'tessera-llava', messages: [{ role: 'user', content }], max_tokens: 3 });
+      expect([answer.status, await answer.json()]).toMatchObject([200, { usage: { completion_tokens: 3 } }]);
+    })().finally(() => child.kill('SIGTERM'));
+  };
+  const { code, err } = await tessera(['serve', '--port', '0'], { onOutput });
+  await talk;
+  expect(code).toBe(0);
+  expect(err).toMatch(/^tessera-llava, the small model that ships: it knows a drawn world/);
+});
+
 test.each([
-  [[], '[serve] got nothing to serve, want --model, --embeddings, or both'],
   [['--embeddings', '--port', '70000'], 'Want a whole number from 0 to 65535'],
   [['--embeddings', '--allow-origin', 'localhost:3000'], 'Want http://NAME:PORT'],
   [['--embeddings', '--queue', '1.5'], 'Want a whole number from 0 to 100000'],

@@ -2,6 +2,10 @@
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Message, type TextGenerator, UserError } from '../../src/index.ts';
+import { chatCompletion } from '../../src/serve/chat.ts';
+import type { Reply } from '../../src/serve/http.ts';
+import type { Exchange } from '../../src/serve/server.ts';
+import { Turns } from '../../src/serve/turns.ts';
 import { live, openText, raw, refusal, type Served, until } from './support.ts';
 
 const isFull = process.env.MODE === 'full';
@@ -256,6 +260,23 @@ describe('many requests', () => {
     await until(async () => (await live()) === before);
     expect(await Promise.all([say(), say(), say(), say()])).toHaveLength(4); // no turn was lost
     await until(async () => (await live()) === before);
+  });
+
+  it('give back their caches where an answer cannot be written', async () => {
+    await say();
+    const before = await live();
+    let events = 0;
+    const event = () => {
+      if (++events === 3) throw new Error('no way out');
+    };
+    const exchange: Exchange = {
+      body: { ...ask, stream: true },
+      ...{ signal: new AbortController().signal, turns: new Turns(1, 1), reply: { event } as unknown as Reply },
+      rules: { origins: [], maxBody: 1e6, patience: 1000, allowUrls: false, maxNewTokens: 100 },
+      modelOf: () => ({ id: 'tiny/model', task: s.task }) as never,
+    };
+    await expect(chatCompletion(exchange)).rejects.toThrow('no way out');
+    expect(await live()).toBe(before);
   });
 
   it('leave no buffer', { timeout: isFull ? 1_200_000 : 60_000 }, async () => {

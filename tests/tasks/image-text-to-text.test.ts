@@ -39,7 +39,7 @@ async function say(session: Session<ImageTextInput>, input: ImageTextInput, opti
 }
 async function anew(input: ImageTextInput, options: TextOptions = {}): Promise<string> {
   using session = look.session();
-  return say(session, input, options);
+  return await say(session, input, options); // before it is disposed of
 }
 
 describe('pipeline', () => {

@@ -1,6 +1,7 @@
 // Texts that go on and conversations, on a tiny random model that talks nonsense, the same at any time.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
+  type Device,
   defaultDevice,
   type Message,
   pipeline,
@@ -9,6 +10,7 @@ import {
   type TextOptions,
   trim,
 } from '../../src/index.ts';
+import { collect } from '../collect.ts';
 import { chatFolder } from './support.ts';
 
 let generate: TextGenerator;
@@ -17,6 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => generate.dispose());
 
+const LOSSES = process.env.MODE === 'full' ? 30 : 3;
 const ROUNDS = process.env.MODE === 'full' ? 500 : 14;
 const OPTIONS: TextOptions = { max_new_tokens: 12, eos_token_id: [] };
 const user = (content: string): Message => ({ role: 'user', content });
@@ -30,7 +33,7 @@ async function say(session: Session, input: string | readonly Message[], options
 /** What a session without a past says. */
 async function anew(input: string | readonly Message[], options: TextOptions = {}): Promise<string> {
   using session = generate.session();
-  return say(session, input, options);
+  return await say(session, input, options); // before it is disposed of
 }
 
 describe('pipeline', () => {
@@ -135,6 +138,60 @@ describe('a session', () => {
     other.dispose();
   });
 
+  it('refuses to be put away, taken up or begun anew while an answer is under way', async () => {
+    const whole = await anew('hello');
+    using session = generate.session();
+    const file = await session.save();
+    let text = '';
+    for await (const piece of session.stream('hello', OPTIONS)) {
+      text += piece;
+      const busy = 'got it while another call is at work, want it behind the end of that';
+      await expect(session.save()).rejects.toThrow(`[session] save: ${busy}`);
+      await expect(session.load(file)).rejects.toThrow(`[session] load: ${busy}`);
+      expect(() => session.reset()).toThrow(`[session] reset: ${busy}`);
+    }
+    expect(text).toBe(whole);
+    const saving = session.save();
+    expect(await say(session, 'hello')).toBe(whole); // behind it
+    using later = generate.session();
+    const loading = later.load(await saving);
+    expect(await say(later, 'hello')).toBe(whole);
+    await loading;
+    expect(later.last!.stats.reused_tokens).toBe(4);
+    session.reset();
+    expect([session.tokens, session.nbytes, session.last]).toEqual([[], 0, undefined]);
+    expect(await say(session, 'hello')).toBe(whole);
+    const broken = Buffer.from(await session.save());
+    broken.write('x', broken.indexOf('"spans":"[]"') + '"spans":"'.length);
+    await expect(session.load(broken)).rejects.toThrow('not a session of this model');
+    expect(session.tokens.length).toBeGreaterThan(5); // as it was
+  });
+
+  it('ends an answer that is under way when it is disposed of, and gives back what it held', async () => {
+    const device = await defaultDevice();
+    const live = async () => {
+      await trim(device);
+      return device.pool.stats.live;
+    };
+    await anew('hello');
+    const before = await live();
+    const session = generate.session();
+    const waiting = (async () => {
+      await Promise.resolve();
+      return say(session, 'other');
+    })();
+    const work = (async () => {
+      for await (const _ of session.stream('hello', OPTIONS)) session.dispose();
+    })();
+    for (const answer of [work, waiting]) await expect(answer).rejects.toThrow('[session] it was disposed of');
+    expect(session.tokens).toEqual([]);
+    expect(await live()).toBe(before);
+    session.dispose();
+    await expect(say(session, 'hello')).rejects.toThrow('[session] it was disposed of');
+    await expect(session.save()).rejects.toThrow('[session] it was disposed of');
+    expect(() => session.reset()).toThrow('[session] it was disposed of');
+  });
+
   it('says by how much a prompt is too long, and drops its beginning where that is asked for', async () => {
     const long = 'x'.repeat(130); // the context is 128
     await expect(anew(long)).rejects.toThrow('the prompt has 130 tokens, 3 more than fit with an answer');
@@ -196,16 +253,33 @@ describe('a session', () => {
     expect(device.pool.stats.live).toBeLessThanOrEqual(after10);
   });
 
-  it('goes on after the device was lost in the middle of an answer', async () => {
+  it(`goes on after the device was lost in the middle of an answer, ${LOSSES} times, and keeps nothing of the lost ones`, {
+    timeout: 900_000,
+  }, async () => {
     const whole = await anew('hello');
-    using session = generate.session();
-    const device = await defaultDevice();
-    let text = '';
-    for await (const piece of session.stream('hello', OPTIONS)) {
-      text += piece;
-      if (text.length === 4) device.gpu.destroy();
+    const lost: WeakRef<Device>[] = [];
+    const live: number[] = [];
+    const round = async () => {
+      using session = generate.session();
+      const device = await defaultDevice();
+      lost.push(new WeakRef(device));
+      let text = '';
+      for await (const piece of session.stream('hello', OPTIONS)) {
+        text += piece;
+        if (text.length === 4) device.gpu.destroy();
+      }
+      expect(text).toBe(whole);
+      expect(await say(session, 'hello')).toBe(whole);
+    };
+    for (let i = 0; i < LOSSES; i++) {
+      await round();
+      const device = await defaultDevice();
+      await trim(device);
+      live.push(device.pool.stats.live);
     }
-    expect(text).toBe(whole);
-    expect(await say(session, 'hello')).toBe(whole);
+    expect(new Set(live).size).toBe(1);
+    const kept = () => lost.filter((device) => device.deref()).length;
+    for (let i = 0; i < 100 && kept() > 0; i++) await collect();
+    expect(kept()).toBe(0);
   });
 });

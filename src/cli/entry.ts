@@ -1,0 +1,77 @@
+// What is typed or pasted into a terminal, message by message, and kept out of what is written meanwhile.
+import process from 'node:process';
+import { createInterface } from 'node:readline';
+import { PassThrough, Writable } from 'node:stream';
+
+export type Message = {
+  /** A line; what was pasted has several, and is one message with the line that Enter ended. */
+  text: string;
+  /** Whether it has been on the screen. */
+  isShown: boolean;
+};
+
+export type Entry = {
+  messages: AsyncIterable<Message>;
+  /** Asks for the next message, with what was typed since the last one. */
+  open(): void;
+  /** Until the next `open` nothing of what is typed is shown. */
+  hide(): void;
+  close(): void;
+};
+
+const PASTES = { on: '\x1b[?2004h', off: '\x1b[?2004l' }; // "bracketed": the terminal says where a paste begins and ends
+
+/** `onInterrupt` is told of each Ctrl-C with whether it is the second in a row, `onEnd` once there are no more messages. */
+export function entry(prompt: string, onInterrupt: (isSecond: boolean) => void, onEnd: () => void): Entry {
+  const { stdin, stdout } = process;
+  const terminal = stdout.isTTY === true && process.env.TERM !== 'dumb';
+  let [isShown, isPasting, isInterrupted, isClosed] = [true, false, false, false];
+  const write = (chunk: Uint8Array, _: string, done: () => void) => {
+    if (isShown) stdout.write(chunk);
+    done();
+  };
+  const screen = Object.defineProperty(new Writable({ write }), 'columns', { get: () => stdout.columns });
+  const resized = () => screen.emit('resize');
+  stdout.on('resize', resized);
+  const lines = createInterface({ input: stdin, output: screen, terminal, prompt });
+  const messages = new PassThrough({ objectMode: true });
+  let pasted: string[] = [];
+  if (terminal) {
+    stdout.write(PASTES.on);
+    stdin.on('keypress', (_, { name }: { name?: string }) => {
+      if (name === 'paste-start' || name === 'paste-end') isPasting = name === 'paste-start';
+    });
+  }
+  lines.on('line', (line) => {
+    isInterrupted = false;
+    pasted.push(line);
+    if (isPasting) return;
+    messages.write({ text: pasted.join('\n'), isShown });
+    pasted = [];
+  });
+  lines.on('SIGINT', () => {
+    pasted = [];
+    lines.write(null, { ctrl: true, name: 'e' }); // to the end of the line, then all before it goes
+    lines.write(null, { ctrl: true, name: 'u' });
+    onInterrupt(isInterrupted);
+    isInterrupted = true;
+  });
+  lines.on('close', () => {
+    isClosed = true;
+    stdout.off('resize', resized);
+    if (terminal) stdout.write(PASTES.off);
+    messages.end();
+    onEnd();
+  });
+  return {
+    messages,
+    open() {
+      isShown = true;
+      if (!isClosed) lines.prompt(true); // of a closed one it would open the input again
+    },
+    hide() {
+      isShown = false;
+    },
+    close: () => lines.close(),
+  };
+}
