@@ -20,6 +20,7 @@ export { AutoencoderKL } from './models/autoencoder-kl.ts';
 export { CLIPModel, CLIPTextModel, CLIPVisionModel } from './models/clip.ts';
 export { LlamaForCausalLM } from './models/llama.ts';
 export { LlavaMetaForCausalLM, type MultimodalInputs } from './models/llava-original.ts';
+export { MistralForCausalLM } from './models/mistral.ts';
 export { OutputProjector } from './models/output-projector.ts';
 export { SiglipModel, SiglipTextModel, SiglipVisionModel } from './models/siglip.ts';
 export { UNet2DConditionModel } from './models/unet-2d-condition.ts';

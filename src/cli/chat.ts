@@ -76,7 +76,7 @@ async function converse(
     print('\n(Ctrl-C again, Ctrl-D or /exit ends the conversation)');
     typed.open();
   };
-  const typed = entry(prompt, onInterrupt, () => answering?.abort());
+  const typed = entry(prompt, { onInterrupt, onEnd: () => answering?.abort() });
   const commands: Record<string, (file: string) => unknown> = {
     '/help': () => print(HELP.trim()),
     '/reset': () => {

@@ -1,7 +1,7 @@
 // What is typed or pasted into a terminal, message by message, and kept out of what is written meanwhile.
 import process from 'node:process';
 import { createInterface } from 'node:readline';
-import { PassThrough, Writable } from 'node:stream';
+import { PassThrough, type Readable, Writable } from 'node:stream';
 
 export type Message = {
   /** A line; what was pasted has several, and is one message with the line that Enter ended. */
@@ -21,9 +21,15 @@ export type Entry = {
 
 const PASTES = { on: '\x1b[?2004h', off: '\x1b[?2004l' }; // "bracketed": the terminal says where a paste begins and ends
 
-/** `onInterrupt` is told of each Ctrl-C with whether it is the second in a row, `onEnd` once there are no more messages. */
-export function entry(prompt: string, onInterrupt: (isSecond: boolean) => void, onEnd: () => void): Entry {
-  const { stdin, stdout } = process;
+type Told = {
+  /** Of each Ctrl-C, and whether it is the second in a row. */
+  onInterrupt(isSecond: boolean): void;
+  /** Once there are no more messages. */
+  onEnd(): void;
+};
+type Streams = { stdin: Readable; stdout: Writable & { isTTY?: boolean; columns?: number } };
+
+export function entry(prompt: string, { onInterrupt, onEnd }: Told, { stdin, stdout }: Streams = process): Entry {
   const terminal = stdout.isTTY === true && process.env.TERM !== 'dumb';
   let [isShown, isPasting, isInterrupted, isClosed] = [true, false, false, false];
   const write = (chunk: Uint8Array, _: string, done: () => void) => {

@@ -23,6 +23,7 @@ export type Requests = {
 export class Weights {
   readonly #views: ReadonlyMap<string, TensorView> | null;
   readonly #path: string;
+  #place: string; // where the layer of these weights is
   readonly #dtype: WeightTypes;
   readonly requests: Requests;
   /** LoRA beside the weights: of the whole model. */
@@ -42,6 +43,7 @@ export class Weights {
     this.#views = views;
     this.#dtype = dtype;
     this.#path = path;
+    this.#place = path;
     this.requests = requests;
     this.adapters = adapters;
     this.taps = taps;
@@ -50,6 +52,13 @@ export class Weights {
   /** The weights below a path: `w.at('layers.0').get('weight', ...)` is `layers.0.weight`. */
   at(path: string | number): Weights {
     return new Weights(this.#views, this.#dtype, this.#full(String(path)), this.requests, this.adapters, this.taps);
+  }
+
+  /** These weights in the place of others, as an output layer that is tied to embeddings: who looks inside, and LoRA, find it there. */
+  as(place: Weights): Weights {
+    const weights = new Weights(this.#views, this.#dtype, this.#path, this.requests, this.adapters, this.taps);
+    weights.#place = place.#path;
+    return weights;
   }
 
   /** A tensor that must be there with this shape. All that is wrong is reported together once the model is built. */
@@ -69,12 +78,12 @@ export class Weights {
 
   /** What a layer does with these weights, in a form that can be looked at. */
   layer(apply: (x: Tensor) => Tensor, kind?: 'norm'): (x: Tensor) => Tensor {
-    return this.taps.layer(this.#path, kind === 'norm', apply);
+    return this.taps.layer(this.#place, kind === 'norm', apply);
   }
 
   /** What adapters add to the products with a matrix that `linear` named, at any time. */
   adapted(weight: Tensor) {
-    return this.adapters.of(this.#path, weight);
+    return this.adapters.of(this.#place, weight);
   }
 
   #get(name: string, shape: Shape, use: WeightUse): Tensor {

@@ -6,7 +6,7 @@ import type { Weights } from '../io/weights.ts';
 import { activation } from '../nn/activation.ts';
 import { mergeHeads, splitHeads } from '../nn/attention.ts';
 import { checkInputs, keyMask } from '../nn/embeddings.ts';
-import { type KVCache, visible } from '../nn/kv-cache.ts';
+import { inWindow, type KVCache, visible } from '../nn/kv-cache.ts';
 import { embedding, linear, rmsNorm } from '../nn/layers.ts';
 import { rotary, rotate, type Turn } from '../nn/rope.ts';
 import type { AttentionOptions } from '../ops/attention.ts';
@@ -87,14 +87,16 @@ function decoderLayer(w: Weights, c: Shape) {
   };
 }
 
-export function llama(w: Weights, config: Config) {
+/** `window`: each token sees only so many, itself the last of them; 0 for all before it. */
+export function llama(w: Weights, config: Config, window = 0) {
   const c = sizes(config);
   const { hidden_size: D, vocab_size: V, max_position_embeddings } = c;
   const m = w.at('model');
   const embed_tokens = embedding(m.at('embed_tokens'), V, D);
   const layers = Array.from({ length: c.num_hidden_layers }, (_, i) => decoderLayer(m.at('layers').at(i), c));
   const norm = rmsNorm(m.at('norm'), D, c.rms_norm_eps);
-  const lm_head = linear(c.tie_word_embeddings ? m.at('embed_tokens') : w.at('lm_head'), D, V, { bias: false });
+  const head = w.at('lm_head');
+  const lm_head = linear(c.tie_word_embeddings ? m.at('embed_tokens').as(head) : head, D, V, { bias: false });
   const { inv_freq, turn } = rotary(config, c.head_dim, max_position_embeddings);
 
   const forward = (inputs: LlamaInputs) => {
@@ -107,9 +109,9 @@ export function llama(w: Weights, config: Config) {
     const positions = position_ids ?? arange(L).add(past).unsqueeze(0);
     const frequency = rest.inv_freq ?? inv_freq(Number(past) + L);
     const turned = turn(positions, frequency);
-    const seen = cache
-      ? { attn_mask: visible(cache, L, attention_mask) }
-      : { attn_mask: keyMask(attention_mask), is_causal: true };
+    const mask = cache ? visible(cache, L, attention_mask) : keyMask(attention_mask);
+    const near = window > 0 ? inWindow(window, L, cache?.capacity ?? L, past) : undefined;
+    const seen = { attn_mask: near && mask ? near.where(mask, false) : (near ?? mask), is_causal: !cache };
     const hidden_states = [x];
     for (const [i, layer] of layers.entries()) {
       x = layer(x, turned, (k, v) => cache?.update(i, k, v) ?? [k, v], seen);

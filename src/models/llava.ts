@@ -13,6 +13,7 @@ import { arange, concat, pad } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { clipVision } from './clip.ts';
 import { type LlamaInputs, llama } from './llama.ts';
+import { mistral } from './mistral.ts';
 import { siglipVision } from './siglip.ts';
 
 /** Pictures [N, 3, S, S]; with `image_sizes`, [width, height] of each, they are tiles of these: the whole picture, then its parts. */
@@ -25,6 +26,7 @@ const FLAGS = { multimodal_projector_bias: true, tie_word_embeddings: false };
 const DEFAULTS = { ...FLAGS, projector_hidden_act: 'gelu', vision_feature_select_strategy: 'default' };
 const LARGE = { hidden_size: 1024, intermediate_size: 4096, num_hidden_layers: 24, num_attention_heads: 16 };
 const VISION = { ...LARGE, image_size: 336, patch_size: 14 };
+const TEXTS = { llama, mistral };
 const TOWERS = { clip_vision_model: clipVision, siglip_vision_model: siglipVision };
 
 /** Fields that `settings` does not know: a token that may be negative, one layer or several, the kinds of the parts. */
@@ -39,14 +41,14 @@ function kinds({ image_token_index, image_token_id, vision_feature_layer, vision
   const tower = vision_config?.model_type ?? 'clip_vision_model';
   want('model_type of vision_config', tower, Object.keys(TOWERS).join(', '), Object.hasOwn(TOWERS, tower));
   const text = config.text_config?.model_type ?? 'llama';
-  want('model_type of text_config', text, 'llama', text === 'llama');
+  want('model_type of text_config', text, Object.keys(TEXTS).join(', '), Object.hasOwn(TEXTS, text));
   const strategy = config.vision_feature_select_strategy ?? 'default';
   want('vision_feature_select_strategy', strategy, 'default or full', strategy === 'default' || strategy === 'full');
   const projector = config.mm_projector_type ?? 'mlp2x_gelu';
   const [, several] = /^mlp([1-9]\d?)x_gelu$/.exec(projector) ?? [];
   const depth = several ? Number(several) : ['identity', 'linear'].indexOf(projector);
   want('mm_projector_type', projector, 'identity, linear, or mlp2x_gelu with any number', depth >= 0);
-  return { image_token, layers, tower: tower as keyof typeof TOWERS, depth };
+  return { image_token, layers, tower: tower as keyof typeof TOWERS, text: text as keyof typeof TEXTS, depth };
 }
 
 /** From what the tower sees to the width of the language model: `depth` layers, an activation between them. None: the same width. */
@@ -134,9 +136,9 @@ function checkCount(input_ids: Tensor, image_token: number, pictures: readonly T
 }
 
 function llava(w: Weights, config: Config) {
-  const { image_token } = kinds(config);
+  const { image_token, text: kind } = kinds(config);
   const { tie_word_embeddings } = settings('config', DEFAULTS, config, config.text_config);
-  const language_model = llama(w.at('language_model'), { ...config.text_config, tie_word_embeddings });
+  const language_model = TEXTS[kind](w.at('language_model'), { ...config.text_config, tie_word_embeddings });
   const { lm_head, inv_freq, sizes } = language_model;
   const { get_image_features, join, image_size, dummy_inputs: pictures } = imageFeatures(w, config, sizes.hidden_size);
 

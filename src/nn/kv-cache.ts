@@ -79,3 +79,7 @@ export function visible({ capacity, length }: KVCache, L: number, attention_mask
   const whole = missing > 0 ? concat([mask, full([mask.shape[0]!, missing], 1, 'i32')], 1) : mask;
   return before.where(keyMask(whole)!, false);
 }
+
+/** Which of S keys are among the last `window` that each of L queries sees, the first of them at `start`: bool [1, 1, L, S]. */
+export const inWindow = (window: number, L: number, S: number, start: number | Tensor): Tensor =>
+  arange(S).gt(arange(L).add(start).sub(window).unsqueeze(-1)).reshape([1, 1, L, S]);

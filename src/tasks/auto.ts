@@ -10,6 +10,7 @@ import { loadTokenizer, type Tokenizer } from '../io/tokenizer.ts';
 import { CLIPModel, CLIPVisionModel } from '../models/clip.ts';
 import { LlamaForCausalLM } from '../models/llama.ts';
 import { LlavaForConditionalGeneration as Llava } from '../models/llava.ts';
+import { MistralForCausalLM } from '../models/mistral.ts';
 import { SiglipModel, SiglipVisionModel } from '../models/siglip.ts';
 import { tensor } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -38,7 +39,7 @@ export const VISION = {
 };
 
 /** What continues a text. */
-export const CAUSAL_LM = { llama: LlamaForCausalLM };
+export const CAUSAL_LM = { llama: LlamaForCausalLM, mistral: MistralForCausalLM };
 /** What answers texts with pictures in them. */
 export const IMAGE_TEXT_TO_TEXT = { llava: Llava };
 

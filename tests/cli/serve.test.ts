@@ -90,7 +90,7 @@ test.each([
   [['--embeddings', '--port', '70000'], 'Want a whole number from 0 to 65535'],
   [['--embeddings', '--allow-origin', 'localhost:3000'], 'Want http://NAME:PORT'],
   [['--embeddings', '--queue', '1.5'], 'Want a whole number from 0 to 100000'],
-  [['--model', 'tests/goldens/cases/clip'], 'got model_type "clip", want one of llama, llava'],
+  [['--model', 'tests/goldens/cases/clip'], 'got model_type "clip", want one of llama, mistral, llava'],
   [['--embeddings', 'tests/goldens/cases/llama'], 'got model_type "llama", want one of clip, siglip'],
   [['--embeddings', '--allow-files', 'README.md'], '[README.md] no such folder: want one with pictures'],
 ])('%j: one line, exit code 2', { timeout: PATIENCE }, async (args, message) => {

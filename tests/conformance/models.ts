@@ -1,9 +1,9 @@
-// CLIP, SigLIP, LLaMA, LLaVA and a whole picture of Stable Diffusion on golden checkpoints in the conformance table.
+// CLIP, SigLIP, LLaMA, Mistral, LLaVA and a whole picture of Stable Diffusion on golden checkpoints in the conformance table.
 import { runCase } from '../goldens/case.ts';
 import { openCase, type Place } from '../goldens/files.ts';
 import type { Result } from './check.ts';
 
-const SHORT = ['clip', 'siglip', 'llama', 'llama-gqa', 'llava', 'stable-diffusion'];
+const SHORT = ['clip', 'siglip', 'llama', 'llama-gqa', 'mistral', 'llava', 'stable-diffusion'];
 const FULL = [
   ...SHORT,
   'clip-eos',
@@ -24,6 +24,7 @@ const CALLS: Record<string, string[]> = { 'stable-diffusion': ['pndm'] };
 /** What some have beside these, and what they lack. */
 const TOKENIZER = ['tokenizer.json', 'tokenizer_config.json'];
 const MORE: Record<string, string[]> = {
+  mistral: ['generation_config.json'],
   llava: [
     ...['generation_config.json', 'processor_config.json', 'prompts.json', 'picture0.png', 'picture1.png'],
     ...TOKENIZER,

@@ -36,12 +36,12 @@ describe('logits have the same bits', { timeout: 240_000 }, () => {
   const vocab = 97;
 
   /** Logits of all tokens, computed in pieces of given lengths with a cache of a capacity. */
-  async function inPieces(lengths: readonly number[], capacity: number): Promise<number[]> {
-    using cache = await KVCache.empty(model.sizes, 1, capacity);
+  async function inPieces(lengths: readonly number[], capacity: number, of: Model = model): Promise<number[]> {
+    using cache = await KVCache.empty(of.sizes, 1, capacity);
     const all: number[] = [];
     let at = 0;
     for (const length of lengths) {
-      const { logits } = model.forward({ input_ids: ids(row.slice(at, at + length)), past_key_values: cache });
+      const { logits } = of.forward({ input_ids: ids(row.slice(at, at + length)), past_key_values: cache });
       await run([logits, ...cache.tensors]);
       all.push(...(await bits(logits)));
       cache.length = at += length;
@@ -61,6 +61,19 @@ describe('logits have the same bits', { timeout: 240_000 }, () => {
     const got = await inPieces(lengths, capacity);
     expect(got.length).toBe(LENGTH * vocab);
     expect(got.findIndex((v, i) => v !== whole[i])).toBe(-1);
+  });
+
+  it('where tokens see a window', async () => {
+    using near = await AutoModelForCausalLM.from_pretrained(golden('mistral'));
+    const length = 30; // five windows
+    const all = await bits(near.forward({ input_ids: ids(row.slice(0, length)) }).logits);
+    for (const [lengths, capacity] of [
+      [[length], length],
+      [[1, 2, 4, 16, 7], 67],
+      [new Array<number>(length).fill(1), 64],
+    ] as const) {
+      expect(await inPieces(lengths, capacity, near)).toEqual(all);
+    }
   });
 
   it('of a row with padding before it, wherever its places are counted from', async () => {

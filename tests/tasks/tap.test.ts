@@ -27,6 +27,15 @@ describe('tap', () => {
     expect(norm.output).toBe(again.last_hidden_state);
   });
 
+  it('tells embeddings from the output layer that is tied to them', async () => {
+    expect(model.config.tie_word_embeddings).toBe(true);
+    using embed = model.tap('model.embed_tokens');
+    using head = model.tap('lm_head');
+    const { logits, hidden_states } = model.forward({ input_ids: input_ids() });
+    expect(embed.output).toBe(hidden_states[0]);
+    expect(head.output).toBe(logits);
+  });
+
   it('gives attention maps, and the values that the result is made of', async () => {
     using tap = model.tap('model.layers.1.self_attn');
     const { logits, hidden_states } = model.forward({ input_ids: input_ids() });
