@@ -42,11 +42,12 @@ export function entry(prompt: string, { onInterrupt, onEnd }: Told, { stdin, std
   const lines = createInterface({ input: stdin, output: screen, terminal, prompt });
   const messages = new PassThrough({ objectMode: true });
   let pasted: string[] = [];
+  const pressed = (_: unknown, { name }: { name?: string }) => {
+    if (name === 'paste-start' || name === 'paste-end') isPasting = name === 'paste-start';
+  };
   if (terminal) {
     stdout.write(PASTES.on);
-    stdin.on('keypress', (_, { name }: { name?: string }) => {
-      if (name === 'paste-start' || name === 'paste-end') isPasting = name === 'paste-start';
-    });
+    stdin.on('keypress', pressed);
   }
   lines.on('line', (line) => {
     isInterrupted = false;
@@ -65,6 +66,7 @@ export function entry(prompt: string, { onInterrupt, onEnd }: Told, { stdin, std
   lines.on('close', () => {
     isClosed = true;
     stdout.off('resize', resized);
+    stdin.off('keypress', pressed);
     if (terminal) stdout.write(PASTES.off);
     messages.end();
     onEnd();
