@@ -1,17 +1,26 @@
 // What the commands that make pictures share: their options, a pipeline with its adapters, the live view, the files.
-import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { explain, UserError } from '../io/error.ts';
 import type { Pixels } from '../io/pixels.ts';
 import { Generator } from '../tasks/generator.ts';
-import { make_image_grid, Picture, settingsOf } from '../tasks/picture.ts';
+import { make_image_grid, Picture } from '../tasks/picture.ts';
 import { SCHEDULERS, schedulerNamed } from '../tasks/schedulers/index.ts';
 import { shipped } from '../tasks/shipped.ts';
 import { openPipeline } from '../tasks/stable-diffusion/parts.ts';
 import { type DiffusionStep, type Pipeline, StableDiffusionPipeline } from '../tasks/stable-diffusion/pipelines.ts';
 import { type Loaded, withLoaded } from './loaded.ts';
-import { amount, count, type DeviceOptions, type HubOptions, whole, withDevice, withHub } from './options.ts';
+import { settingsIn } from './notes.ts';
+import {
+  amount,
+  count,
+  type DeviceOptions,
+  type HubOptions,
+  share,
+  side,
+  whole,
+  withDevice,
+  withHub,
+} from './options.ts';
 import { complain, print, printJson } from './output.ts';
 import { countingBar } from './progress.ts';
 import { beside, paint, terminalOf } from './terminal.ts';
@@ -58,7 +67,7 @@ export function withDiffusion(command: Command): Command {
     .option('--negative <text>', 'what must not be seen')
     .option('--steps <n>', 'steps', count, 20)
     .option('--guidance <x>', 'how strictly the prompt is followed (default: 7.5; 3 with the shipped model)', amount)
-    .option('--rescale <x>', 'share of the guidance that is taken back where it overdoes', amount, 0)
+    .option('--rescale <x>', 'share of the guidance that is taken back where it overdoes', share, 0)
     .option('--eta <x>', "DDIM's share of new noise in each step", amount, 0)
     .addOption(new Option('--scheduler <name>', "how the steps go (default: the model's own)").choices(SCHEDULERS))
     .option('--seed <n>', 'of the noise (default: at random, and told)', whole(0))
@@ -68,8 +77,8 @@ export function withDiffusion(command: Command): Command {
         .default('philox'),
     )
     .option('--clip-skip <n>', 'layers of the text encoder that are left out at its end', whole(0), 0)
-    .option('--width <n>', 'pixels, a multiple of 8', count)
-    .option('--height <n>', 'pixels, a multiple of 8', count);
+    .option('--width <n>', 'pixels, a multiple of 8', side)
+    .option('--height <n>', 'pixels, a multiple of 8', side);
   return withDevice(withHub(command));
 }
 
@@ -81,18 +90,9 @@ export async function repeated<T extends DiffusionArguments>(
   options: T,
   command: Command,
 ): Promise<{ prompt?: string; options: T }> {
-  const { like } = options;
-  if (like === undefined) return { options };
-  const settings = await settingsOf(await explain(like, 'cannot be read', () => readFile(like)), like);
-  if (settings.command !== command.name()) {
-    throw new UserError(
-      `[${like}] was made by ${JSON.stringify(settings.command) ?? 'something else'}, want tessera ${command.name()}`,
-    );
-  }
-  const saved = Object.entries((settings.options ?? {}) as object).filter(
-    ([name]) => !NOT_REPEATED.includes(name) && command.getOptionValueSource(name) !== 'cli',
-  );
-  return { prompt: settings.prompt as string, options: { ...options, ...Object.fromEntries(saved) } };
+  if (options.like === undefined) return { options };
+  const { prompt, options: saved } = await settingsIn(options.like, command, NOT_REPEATED);
+  return { ...(prompt !== undefined && { prompt }), options: { ...options, ...saved } };
 }
 
 const SHIPPED_GUIDANCE = 3;
@@ -111,7 +111,7 @@ export type Opened = Loaded<Pipeline>;
 
 /** Runs `work` with a pipeline on the device asked for, its adapters and scheduler set. */
 export async function withPipeline(
-  options: DiffusionArguments,
+  options: DeviceOptions & HubOptions & Pick<DiffusionArguments, 'model' | 'config' | 'lora' | 'scheduler'>,
   work: (opened: Opened) => Promise<void>,
 ): Promise<void> {
   const { lora: loras, scheduler, config } = options;
@@ -142,17 +142,18 @@ export async function watch(
   const terminal = terminalOf(process.stderr, process.env);
   const bar = terminal.pictures === 'none' ? await countingBar(what) : undefined;
   let lines = 0;
-  for await (const { step, steps: all, preview, images } of steps) {
-    if (images) {
-      bar?.stop();
-      if (lines > 0) process.stderr.write(`\x1b[${lines}A\r\x1b[J`);
-      return { images, steps: all };
+  try {
+    for await (const { step, steps: all, preview, images } of steps) {
+      if (images) return { images, steps: all };
+      bar?.at(step, all);
+      if (!preview || terminal.pictures === 'none') continue;
+      const text = await beside(preview, [paint(terminal, 'bold', what), `step ${step} of ${all}`], terminal);
+      process.stderr.write(`${lines > 0 ? `\x1b[${lines}A\r` : ''}${text}\n`);
+      lines = text.split('\n').length;
     }
-    bar?.at(step, all);
-    if (!preview || terminal.pictures === 'none') continue;
-    const text = await beside(preview, [paint(terminal, 'bold', what), `step ${step} of ${all}`], terminal);
-    process.stderr.write(`${lines > 0 ? `\x1b[${lines}A\r` : ''}${text}\n`);
-    lines = text.split('\n').length;
+  } finally {
+    bar?.stop();
+    if (lines > 0) process.stderr.write(`\x1b[${lines}A\r\x1b[J`);
   }
   throw new Error('[pipeline] ended without a picture');
 }

@@ -20,8 +20,8 @@ import {
   withPipeline,
 } from './diffusion.ts';
 import { checkOutput } from './files.ts';
-import { latentsIn } from './invert.ts';
-import { amount, count } from './options.ts';
+import { latentsIn } from './notes.ts';
+import { count, share } from './options.ts';
 
 type Strength = DiffusionArguments & { strength: number };
 
@@ -60,7 +60,7 @@ Examples:
     .argument('<picture>', 'a PNG, JPEG or WebP file, or its address')
     .argument('[prompt]', 'what it is to show')
     .option(...OUTPUT)
-    .option('--strength <x>', 'how much of it is made anew: 0 (nothing) to 1 (all)', amount, 0.6)
+    .option('--strength <x>', 'how much of it is made anew: 0 (nothing) to 1 (all)', share, 0.6)
     .option(...LIKE);
   withDiffusion(editCommand)
     .addHelpText(
@@ -76,7 +76,7 @@ Examples:
     .argument('<mask>', 'a picture of the same size, white where it is made anew')
     .argument('[prompt]', 'what the picture is to show')
     .option(...OUTPUT)
-    .option('--strength <x>', 'how much of that part is made anew: 0 (nothing) to 1 (all)', amount, 1)
+    .option('--strength <x>', 'how much of that part is made anew: 0 (nothing) to 1 (all)', share, 1)
     .option(...LIKE);
   withDiffusion(inpaintCommand)
     .addHelpText('after', '\nExample:\n  tessera inpaint photo.png mask.png "a red door" -o door.png')

@@ -1,36 +1,29 @@
 // tessera invert: the latents that lead back to a picture. tessera vae: what the autoencoder alone does to one.
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { explain, UserError } from '../io/error.ts';
 import { lookUp } from '../io/locate.ts';
 import type { Pixels } from '../io/pixels.ts';
-import { readHeader, saveSafetensors } from '../io/safetensors.ts';
-import { fromBytes } from '../io/source.ts';
+import { saveSafetensors } from '../io/safetensors.ts';
 import { AutoencoderKL } from '../models/autoencoder-kl.ts';
-import { tensor } from '../ops/index.ts';
 import { checkPath, load_image } from '../tasks/load-image.ts';
 import { Picture } from '../tasks/picture.ts';
 import { shipped } from '../tasks/shipped.ts';
 import { roundTrip } from '../tasks/stable-diffusion/pipelines.ts';
-import type { Tensor } from '../tensor/tensor.ts';
 import { callOptions, type DiffusionArguments, sizeFor, withDiffusion, withPipeline } from './diffusion.ts';
 import { checkOutput } from './files.ts';
+import { LATENTS, NOTES } from './notes.ts';
 import {
-  count,
   type DeviceOptions,
   type HubOptions,
   hubOf,
   onDevice,
   provenance,
+  side,
   withDevice,
   withHub,
 } from './options.ts';
 import { print, printJson } from './output.ts';
 import { countingBar, loadingBar } from './progress.ts';
 import { visible } from './text.ts';
-
-const LATENTS = 'latents';
-const NOTES = 'tessera';
 
 export function addInvert(program: Command): void {
   const command = program
@@ -58,8 +51,8 @@ Example:
     .argument('<picture>', 'a PNG, JPEG or WebP file, or its address')
     .option('-o, --output <file>', 'the PNG file', 'out.png')
     .option('--model <model>', 'a diffusers folder or an id of the hub (default: the tessera-diffusion that ships)')
-    .option('--width <n>', 'pixels, a multiple of 8', count)
-    .option('--height <n>', 'pixels, a multiple of 8', count)
+    .option('--width <n>', 'pixels, a multiple of 8', side)
+    .option('--height <n>', 'pixels, a multiple of 8', side)
     .option('--debug', 'show where an error comes from');
   withDevice(withHub(roundTripCommand)).action(roundTripAction);
 }
@@ -72,11 +65,9 @@ async function invert(picture: string, prompt: string, options: DiffusionArgumen
     const start = performance.now();
     const bar = await countingBar('inverting');
     const size = sizeFor(image, task.components, options);
-    const { latents, image_latents } = await task.invert(prompt, {
-      ...{ ...callOptions(options, 0), ...size, image, guidance_scale: options.guidance ?? 1 },
-      callback_on_step_end: ({ step, steps }) => bar.at(step, steps),
-    });
-    bar.stop();
+    const given = { ...callOptions(options, 0), ...size, image, guidance_scale: options.guidance ?? 1 };
+    const callback_on_step_end = ({ step, steps }: { step: number; steps: number }) => bar.at(step, steps);
+    const { latents, image_latents } = await task.invert(prompt, { ...given, callback_on_step_end }).finally(bar.stop);
     image_latents.dispose();
     const data = await latents.data();
     const { shape } = latents;
@@ -88,19 +79,6 @@ async function invert(picture: string, prompt: string, options: DiffusionArgumen
       printJson({ command: 'invert', ...about, picture, prompt, shape, files: [options.output], time_ms });
     else print(visible(options.output));
   });
-}
-
-/** What `invert` wrote, and in how many steps. */
-export async function latentsIn(file: string): Promise<{ latents: Tensor; steps: number }> {
-  const bytes = await explain(file, 'cannot be read', () => readFile(file));
-  const { tensors, metadata } = await readHeader(fromBytes(new Uint8Array(bytes), file));
-  const info = tensors.get(LATENTS);
-  if (info?.dtype !== 'F32' || info.shape.length !== 4) {
-    throw new UserError(`[${file}] no latents in it: want a file of tessera invert`);
-  }
-  const data = new Float32Array(new Uint8Array(bytes.subarray(info.begin, info.end)).buffer);
-  const { steps = 20 } = JSON.parse(metadata.get(NOTES) ?? '{}') as { steps?: number };
-  return { latents: tensor(data, info.shape), steps };
 }
 
 type RoundTrip = DeviceOptions & HubOptions & { model?: string; output: string; width?: number; height?: number };

@@ -37,7 +37,7 @@ function commandLine(): Command {
       'after',
       `
 Examples:
-  tessera start                                    see the model that ships with the package at work
+  tessera start                                    see the models that ship with the package at work
   tessera classify photo.jpg --labels "a cat,a dog"
   tessera imagine "a drawing of a dog" -o dog.png
   tessera ask drawing.png "what is on the left?"

@@ -7,7 +7,14 @@ import type { Device } from '../gpu/device.ts';
 import { UserError } from '../io/error.ts';
 import { WEIGHT_TYPES, type WeightType } from '../io/weight-type.ts';
 
-export type DeviceOptions = { adapter: string; dtype: WeightType; json?: boolean; trace?: boolean };
+export type DeviceOptions = {
+  adapter: string;
+  dtype: WeightType;
+  json?: boolean;
+  trace?: boolean;
+  /** One that is there already, for several models. */
+  device?: Device;
+};
 
 export const adapterOption = (): Option =>
   new Option('--adapter <name>', "gpu, software, or part of an adapter's name").default('auto').env('TESSERA_ADAPTER');
@@ -34,7 +41,11 @@ export function withHub(command: Command): Command {
 export const hubOf = ({ revision, subfolder, variant }: HubOptions) => ({ revision, subfolder, variant });
 
 /** Runs `work` on the device asked for and gives the device back. */
-export async function onDevice<T>({ adapter, trace }: DeviceOptions, work: (device: Device) => Promise<T>): Promise<T> {
+export async function onDevice<T>(
+  { adapter, trace, device: given }: DeviceOptions,
+  work: (device: Device) => Promise<T>,
+): Promise<T> {
+  if (given) return work(given);
   if (trace || process.env.TESSERA_TRACE === '1') setTrace((event) => process.stderr.write(`${formatTrace(event)}\n`));
   const device = await setDevice({ adapter }).catch((error: Error) => {
     if (adapter === 'auto') throw error;
@@ -75,9 +86,23 @@ export const whole =
 /** An option's value that counts something. */
 export const count = whole(1);
 
+/** An option's value that is a side of a picture that is made. */
+export function side(text: string): number {
+  const value = count(text);
+  if (value % 8 === 0) return value;
+  throw new InvalidArgumentError(`Want a multiple of 8: ${Math.max(8, 8 * Math.round(value / 8))} is the nearest.`);
+}
+
 /** An option's value that is a number of at least 0. */
 export function amount(text: string): number {
   const value = Number(text);
   if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value;
   throw new InvalidArgumentError('Want a number from 0.');
+}
+
+/** An option's value that is a share. */
+export function share(text: string): number {
+  const value = amount(text);
+  if (value <= 1) return value;
+  throw new InvalidArgumentError('Want a number from 0 to 1.');
 }

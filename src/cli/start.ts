@@ -1,15 +1,18 @@
-// tessera start: the shipped model names drawings by a hand that it has never seen, and finds the captions of scenes.
+// tessera start: the shipped models at work. tessera-clip names drawings by a hand that it has never seen, and finds the captions
+// of scenes; tessera-llava talks about scenes; tessera-diffusion draws.
 import process from 'node:process';
 import type { Command } from 'commander';
 import { shipped } from '../tasks/shipped.ts';
 import type { Classification } from '../tasks/zero-shot-image-classification.ts';
 import { type Opened, rows, seconds, withClassifier } from './classifier.ts';
-import { type DeviceOptions, withDevice } from './options.ts';
+import { type DeviceOptions, onDevice, withDevice } from './options.ts';
 import { complain, print, printJson } from './output.ts';
+import { circle } from './start-circle.ts';
 import { talk } from './start-talk.ts';
 import { bar, beside, paint, percent, type Terminal, terminalOf, WIDTH } from './terminal.ts';
 import { pad, widest, wrap } from './text.ts';
 import { type Example, readConcepts, readDrawings, readScenes } from './world.ts';
+import { withSeer } from './writer.ts';
 
 const SHOWN = 5;
 /** Of the held-out scenes the first few are looked at; the captions of all are the labels. */
@@ -19,7 +22,7 @@ export function addStart(program: Command): void {
   const command = program
     .command('start')
     .description(
-      'Shows the model that ships with the package at work, on drawings by a hand it has never seen and on scenes.',
+      'Shows the models that ship with the package at work: they name drawings, talk about scenes, draw, and look at what they drew.',
     );
   withDevice(command)
     .addHelpText(
@@ -53,46 +56,64 @@ async function start(options: DeviceOptions): Promise<void> {
     `tessera-clip, a small model that ships with Tessera, looks at ${drawings.length} drawings by a hand it has never seen: ` +
       `which of ${labels.length} things is each?`,
   );
-  let found: object = {};
-  await withClassifier(await shipped('tessera-clip'), options, async ({ classify, about, where, load }) => {
-    if (!options.json && classify.model.device.adapter.name === 'llvmpipe') {
-      complain('(Lines that begin with "Warning:" are on limits of this software driver, and harmless.)');
-    }
-    say(paint(terminal, 'dim', `${where}, loaded in ${seconds(load)}`));
-    const isTable = terminal.pictures === 'none';
-    const width = widest(labels);
-    const line = (...[drawing, guess, score, verdict]: string[]) =>
-      `${pad(drawing!, width)}  ${pad(guess!, width)}  ${score!.padStart(7)}  ${verdict}`;
-    if (isTable) say(`\n${paint(terminal, 'bold', line('the drawing', 'its first guess', 'score', '').trimEnd())}`);
-    const things = await examine(classify, drawings, labels, {}, async (result, image) => {
-      const [{ label, score }] = result.labels as [Classification];
-      if (isTable) say(line(result.truth, label, percent(score), verdict(result, terminal)));
-      else if (!options.json) say(`\n${await beside(image, describe(result, terminal), terminal)}`);
+  await onDevice(options, async (device) => {
+    const on = { ...options, device };
+    await withClassifier(await shipped('tessera-clip'), on, async (opened) => {
+      const found = await look(opened, { drawings, labels, scenes, captions }, options, terminal);
+      await withSeer({ ...on, model: await shipped('tessera-llava') }, async ({ task: seer }) => {
+        const conversations = await talk(seer, options, terminal);
+        const drawn = await circle(on, { classify: opened.classify, labels, seer }, terminal);
+        if (options.json) printJson({ ...found, conversations, circle: drawn });
+      });
     });
-    say(`\n${summary(things, labels.length, terminal)}`);
-    say(
-      `\nAnd ${SCENES} scenes, in combinations that it has never seen: which of ${captions.length} captions is each?`,
-    );
-    const some = scenes.slice(0, SCENES);
-    const places = await examine(classify, some, captions, { hypothesis_template: '{}' }, async (result, image) => {
-      if (!options.json) say(`\n${await beside(image, describeScene(result, terminal), terminal)}`);
-    });
-    if (options.json) {
-      const { hypothesis_template } = classify;
-      const time_ms = { load: Math.round(load), classify: Math.round(things.time), scenes: Math.round(places.time) };
-      const { score, results } = things;
-      const more = { labels: captions.length, score: places.score, results: places.results };
-      found = { command: 'start', ...about, hypothesis_template, time_ms, score, results, scenes: more };
-      return;
-    }
-    say(`\n${summary(places, captions.length, terminal)}`);
-    say(
-      `${drawings.length} pictures with ${labels.length} labels in ${seconds(things.time)}, ${SCENES} scenes in ${seconds(places.time)}. ` +
-        'Your own: tessera classify photo.jpg --labels "a cat,a dog"',
-    );
   });
-  const conversations = await talk(options, terminal);
-  if (options.json) printJson({ ...found, ...(conversations && { conversations }) });
+}
+
+type World = {
+  drawings: readonly Example[];
+  labels: readonly string[];
+  scenes: readonly Example[];
+  captions: readonly string[];
+};
+
+/** Drawings and scenes by name: what --json has of them. */
+async function look(
+  { classify, about, where, load }: Opened,
+  { drawings, labels, scenes, captions }: World,
+  { json }: DeviceOptions,
+  terminal: Terminal,
+): Promise<object> {
+  const say = json ? () => {} : print;
+  if (!json && classify.model.device.adapter.name === 'llvmpipe') {
+    complain('(Lines that begin with "Warning:" are on limits of this software driver, and harmless.)');
+  }
+  say(paint(terminal, 'dim', `${where}, loaded in ${seconds(load)}`));
+  const isTable = terminal.pictures === 'none';
+  const width = widest(labels);
+  const line = (...[drawing, guess, score, verdict]: string[]) =>
+    `${pad(drawing!, width)}  ${pad(guess!, width)}  ${score!.padStart(7)}  ${verdict}`;
+  if (isTable) say(`\n${paint(terminal, 'bold', line('the drawing', 'its first guess', 'score', '').trimEnd())}`);
+  const things = await examine(classify, drawings, labels, {}, async (result, image) => {
+    const [{ label, score }] = result.labels as [Classification];
+    if (isTable) say(line(result.truth, label, percent(score), verdict(result, terminal)));
+    else if (!json) say(`\n${await beside(image, describe(result, terminal), terminal)}`);
+  });
+  say(`\n${summary(things, labels.length, terminal)}`);
+  say(`\nAnd ${SCENES} scenes, in combinations that it has never seen: which of ${captions.length} captions is each?`);
+  const some = scenes.slice(0, SCENES);
+  const places = await examine(classify, some, captions, { hypothesis_template: '{}' }, async (result, image) => {
+    if (!json) say(`\n${await beside(image, describeScene(result, terminal), terminal)}`);
+  });
+  say(`\n${summary(places, captions.length, terminal)}`);
+  say(
+    `${drawings.length} pictures with ${labels.length} labels in ${seconds(things.time)}, ${SCENES} scenes in ${seconds(places.time)}. ` +
+      'Your own: tessera classify photo.jpg --labels "a cat,a dog"',
+  );
+  const { hypothesis_template } = classify;
+  const time_ms = { load: Math.round(load), classify: Math.round(things.time), scenes: Math.round(places.time) };
+  const { score, results } = things;
+  const more = { labels: captions.length, score: places.score, results: places.results };
+  return { command: 'start', ...about, hypothesis_template, time_ms, score, results, scenes: more };
 }
 
 type Examined = {

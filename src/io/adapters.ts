@@ -30,6 +30,10 @@ export type WithAdapters = {
   /** These adapters, each with its weight (by default 1), and no others; an empty list for the model as it was. */
   set_adapters(adapter_names: string | readonly string[], weights?: number | readonly number[]): void;
   active_adapters(): string[];
+  /** Those that `merge_adapter` added to the weights. */
+  merged_adapters(): string[];
+  /** The weights of the active ones, in their order. */
+  adapter_weights(): number[];
   delete_adapters(adapter_names: string | readonly string[]): void;
   /** The tensors of an adapter by their names in its file: what may be trained. */
   get_adapter_state_dict(adapter_name?: string): ReadonlyMap<string, Tensor>;
@@ -135,6 +139,8 @@ export class Adapters {
         activate(names.map((adapter, i) => ({ name: adapter, weight: list[i]! })));
       },
       active_adapters: () => this.#active.map((active) => active.name),
+      merged_adapters: () => (this.#merged ? this.#active.map((active) => active.name) : []),
+      adapter_weights: () => this.#active.map((active) => active.weight),
       delete_adapters: (adapter_names) => {
         separate('delete_adapters');
         const names = listOf(adapter_names);
@@ -157,7 +163,7 @@ export class Adapters {
           );
         }
         await merge();
-        this.#merged = true;
+        this.#merged = this.#active.length > 0;
         rerecord();
       },
       unmerge_adapter: async () => {

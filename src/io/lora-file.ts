@@ -55,10 +55,12 @@ function partOf(module: string): { part: string; rest: string; flat: boolean } |
   return undefined;
 }
 
-/** The parts of a pipeline that a file is for. */
-export const partsIn = (tensors: Iterable<string>): string[] => [
-  ...new Set([...tensors].flatMap((tensor) => partOf(parse(tensor)?.[0] ?? '')?.part ?? [])),
-];
+/** The parts of a pipeline that a file is for. Where it names none it is the U-Net's own, as diffusers once saved them. */
+export function partsIn(tensors: Iterable<string>): string[] {
+  const modules = [...tensors].flatMap((tensor) => parse(tensor)?.[0] ?? []);
+  const named = new Set(modules.flatMap((module) => partOf(module)?.part ?? []));
+  return named.size === 0 && modules.length > 0 ? ['unet'] : [...named];
+}
 
 async function numberIn({ tensors }: Checkpoint, name: string): Promise<number> {
   const { info, source } = tensors.get(name)!;

@@ -44,7 +44,8 @@ export async function fitFactors(channels: number, decode: (latents: Tensor) => 
   const points = Array.from({ length: SAMPLES }, (_, i) =>
     Array.from({ length: channels }, (_, c) => 4 * (((i + 1) / root ** (c + 1)) % 1) - 2),
   );
-  const even = tensor(points).reshape([SAMPLES, channels, 1, 1]).expand([SAMPLES, channels, SIDE, SIDE]);
+  using values = tensor(points);
+  const even = values.reshape([SAMPLES, channels, 1, 1]).expand([SAMPLES, channels, SIDE, SIDE]);
   const made = decode(even.contiguous());
   const [H, W] = made.shape.slice(2) as [number, number];
   const middle = made

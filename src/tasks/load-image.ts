@@ -53,7 +53,8 @@ async function pathOf(image: string | URL): Promise<string | undefined> {
   return explain(text, 'is not the address of a file here', () => fileURLToPath(text));
 }
 
-async function readPath(path: string): Promise<Blob> {
+/** The bytes of a picture's file. */
+export async function readPath(path: string): Promise<Blob> {
   await checkPath(path);
   const { createReadStream } = await import('node:fs');
   return explain(path, 'cannot be read', () => gather(path, createReadStream(path)));

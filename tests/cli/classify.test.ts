@@ -194,11 +194,11 @@ describe('classify', () => {
 
 describe('start', () => {
   test(
-    'names the drawings of the unseen hand, and finds the captions of scenes',
+    'names the drawings of the unseen hand, finds the captions of scenes, draws, and sees what it drew',
     async () => {
       const { code, out, err } = await tessera(['start', '--json']);
       expect({ code, err }).toEqual({ code: 0, err: '' });
-      const { command, hypothesis_template, score, results, scenes } = JSON.parse(out);
+      const { command, hypothesis_template, score, results, scenes, circle } = JSON.parse(out);
       expect({ command, hypothesis_template }).toEqual({ command: 'start', hypothesis_template: 'a drawing of {}' });
       expect(score.pictures).toBe(20);
       expect(score.first_five).toBeGreaterThanOrEqual(5); // by chance: one in two tries of all twenty
@@ -212,8 +212,18 @@ describe('start', () => {
       expect({ labels: scenes.labels, ...scenes.score }).toMatchObject({ labels: 100, pictures: 5 });
       expect(scenes.results.map(({ labels }: Result) => labels.length)).toEqual([5, 5, 5, 5, 5]);
       expect(new Set(scenes.results.map(({ truth }: Result) => truth)).size).toBe(5);
+      const things = ['a fox', 'a tiger'];
+      expect(circle.pictures).toMatchObject(
+        things.map((thing) => ({
+          prompt: `a drawing of ${thing} on a green background`,
+          labels: [{ label: thing }, {}, {}], // few steps, but enough of them
+          right: true,
+          description: expect.stringMatching(/ on a green background$/),
+        })),
+      );
+      expect(circle.pictures.map(({ strength }: { strength?: number }) => strength)).toEqual([undefined, 0.8]);
     },
-    PATIENCE,
+    2 * PATIENCE,
   );
 
   test(
@@ -239,9 +249,24 @@ describe('start', () => {
       expect(end).toBeGreaterThan(28);
       expect(Math.max(...lines.slice(28, end).map((one) => one.length))).toBeLessThanOrEqual(100);
       expect(lines[end + 3]).toMatch(/^tessera-llava, .* describes them and answers:$/);
-      expect(lines.at(-3)).toMatch(/^\d+ of 12 right, to the letter, in /);
+      const told = lines.findIndex((one) => /^\d+ of 12 right, to the letter, in /.test(one));
+      expect(told).toBeGreaterThan(end);
+      const circle = lines.slice(told + 2).join('\n');
+      expect(circle).toMatch(/^\nAnd the circle closes: tessera-diffusion draws from words, .*\n/);
+      for (const [thing, how] of [
+        ['a fox', 'of noise, in 5 steps'],
+        ['a tiger', 'of that picture, 80 % of it anew, in 4 steps'],
+      ]) {
+        expect(circle).toMatch(
+          new RegExp(
+            `\n\na drawing of ${thing} on a green background\n${how}, \\d+\\.\\d\\d s\n` +
+              `tessera-clip, of 200 things: (right|not ${thing})\n(  \\S.* [█▏▎▍▌▋▊▉]* +\\d+\\.\\d %\n){3}tessera-llava: \\S.*\n`,
+          ),
+        );
+      }
+      expect(lines.at(-2)).toMatch(/^Drawn, seen and changed in .*tessera imagine, tessera edit/);
     },
-    PATIENCE,
+    2 * PATIENCE,
   );
 
   test(

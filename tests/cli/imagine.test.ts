@@ -1,10 +1,12 @@
 // The commands that make pictures, from outside, on the tiny Stable Diffusion of a golden case.
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { decodeImage } from '../../src/io/image.ts';
+import { decodeImage, encodePng } from '../../src/io/image.ts';
+import { textChunks } from '../../src/io/png-text.ts';
+import { writeSafetensors } from '../../src/io/safetensors.ts';
 import { settingsOf } from '../../src/tasks/picture.ts';
-import { build, makeFolder, ROOT, tessera } from './run.ts';
+import { build, makeFolder, ROOT, type Run, tessera } from './run.ts';
 
 const LONG = { timeout: 600_000 }; // some hundred kernels are compiled, in each process
 const MODEL = ['--model', 'tests/goldens/cases/stable-diffusion', '--steps', '2', '--guidance', '3'];
@@ -87,6 +89,14 @@ describe('mistakes', () => {
     [['imagine', 'a cat', ...MODEL, '--from', 'package.json'], '[package.json]'],
     [['imagine', 'a cat', ...MODEL, '--lora', 'none.safetensors:x'], 'no such file'],
     [['edit', 'none.png', 'a cat', ...MODEL], '[none.png] no such file'],
+    [['edit', 'none.png', 'a cat', '--strength', '1.5'], "'1.5' is invalid. Want a number from 0 to 1."],
+    [['imagine', 'a cat', ...MODEL, '--width', '500'], "'500' is invalid. Want a multiple of 8: 504 is the nearest."],
+    [['imagine', 'a cat', ...MODEL, '--seed', '-1'], 'Want a whole number from 0'],
+    [['imagine', '--like', '/dev/zero'], '[/dev/zero] too large for a picture'],
+    [['imagine', '--like', 'src'], '[src] is a folder'],
+    [['imagine', 'a cat', '--from', '/dev/zero'], '[/dev/zero] is not a file'],
+    [['imagine', 'a cat', '--from', 'src'], '[src] is not a file'],
+    [['imagine', 'a cat', '--from', 'none.safetensors'], '[none.safetensors] cannot be opened: ENOENT'],
   ])('%j', { timeout: 120_000 }, async (args, message) => {
     const { code, out, err } = await tessera(args);
     expect({ code, out }).toEqual({ code: 2, out: '' });
@@ -94,22 +104,99 @@ describe('mistakes', () => {
     expect(err).toContain(message);
   });
 
-  test('a size, and a mask of another size', LONG, async () => {
-    const wrong = await tessera(['imagine', 'a cat', ...MODEL, '--width', '500', '-o', at('w.png')]);
-    expect(wrong).toMatchObject({ code: 2, err: 'error: [width] got 500, want a multiple of 8: 504 is the nearest\n' });
+  /** A folder like the model's with one JSON file changed. */
+  const altered = async (name: string, file: string, change: object) => {
+    const to = path.join(ROOT, at(name));
+    await cp(path.join(ROOT, MODEL[1]!), to, { recursive: true });
+    const config = JSON.parse(await readFile(path.join(to, file), 'utf8'));
+    await writeFile(path.join(to, file), JSON.stringify({ ...config, ...change }));
+    return ['--model', at(name), ...MODEL.slice(2)];
+  };
+  /** What is said in one line, and nothing is left of the file. */
+  async function refused(args: string[], run: Run = {}) {
+    const { code, out, err } = await tessera([...args, '-o', at('w.png')], run);
+    expect([code, out, err.split('\n').length]).toEqual([2, '', 2]);
+    expect((await readdir(path.join(ROOT, folder))).filter((name) => name.startsWith('w.png'))).toEqual([]);
+    return err;
+  }
+
+  test('a mask of another size', LONG, async () => {
     const masks = ['tests/goldens/cases/clip-processor/landscape.png', 'tests/goldens/cases/clip-processor/tiny.png'];
-    const { code, err } = await tessera(['inpaint', ...masks, 'a cat', ...MODEL, '-o', at('w.png')]);
-    expect([code, err]).toEqual([2, expect.stringMatching(/^error: \[mask_image\] got \d+ x \d+, want the picture's/)]);
-    await expect(read('w.png')).rejects.toThrow('ENOENT');
+    expect(await refused(['inpaint', ...masks, 'a cat', ...MODEL])).toMatch(
+      /^error: \[mask_image\] got \d+ x \d+, want the picture's/,
+    );
   });
 
-  test('settings of another command', async () => {
-    const { encodePng } = await import('../../src/io/image.ts');
-    const { textChunks } = await import('../../src/io/png-text.ts');
+  test('a scheduler that is not known', LONG, async () => {
+    const model = await altered('heun', 'scheduler/scheduler_config.json', { _class_name: 'HeunDiscreteScheduler' });
+    expect(await refused(['imagine', 'a cat', ...model])).toContain('_class_name "HeunDiscreteScheduler": want one of');
+  });
+
+  test('numbers that are none, in latents that were given', LONG, async () => {
+    const nan = { dtype: 'F32' as const, shape: [1, 4, 8, 12], data: new Float32Array(384).fill(Number.NaN) };
+    await writeFile(path.join(ROOT, at('nan.safetensors')), writeSafetensors([['latents', nan]]));
+    const err = await refused(['imagine', 'a cat', ...MODEL, '--from', at('nan.safetensors'), '--dtype', 'f16']);
+    expect(err).toMatch(
+      /^error: \[unet\] step 1: values that are no finite numbers, first in conv_in; its weights are/,
+    );
+    expect(err).toContain("load them with dtype { 'unet.conv_in': 'f32', default: 'f16' }");
+  });
+
+  test('a prompt that is too long is cut, and told', LONG, async () => {
+    const long = ['imagine', `${'cat '.repeat(75)}dog`, ...MODEL, ...SIZE, '--seed', '1', '-o', at('long.png')];
+    const { code, err } = await tessera(long);
+    expect([code, err]).toEqual([0, expect.stringMatching(/^\[prompt\] got \d+ tokens, 75 fit; cut off: ".*dog"\n$/)]);
+  });
+
+  test('Ctrl-C in the middle leaves no file', LONG, async () => {
+    const args = ['imagine', 'a cat', ...MODEL, ...SIZE, '--trace', '-o', at('w.png')];
+    const { code } = await tessera(args, { onError: (child) => child.kill('SIGINT') });
+    expect(code).toBe(130);
+    expect((await readdir(path.join(ROOT, folder))).filter((name) => name.startsWith('w.png'))).toEqual([]);
+  });
+
+  const noted = async (name: string, settings: unknown) => {
     const pixels = { width: 1, height: 1, channels: 3, data: new Uint8Array(3) };
-    const png = await encodePng(pixels, textChunks({ tessera: '{"command":"edit"}' }));
-    await writeFile(path.join(ROOT, at('edit.png')), png);
-    const { code, err } = await tessera(['imagine', '--like', at('edit.png')]);
-    expect([code, err]).toEqual([2, `error: [${at('edit.png')}] was made by "edit", want tessera imagine\n`]);
+    const text = typeof settings === 'string' ? settings : JSON.stringify(settings);
+    await writeFile(path.join(ROOT, at(name)), await encodePng(pixels, textChunks({ tessera: text })));
+    return at(name);
+  };
+  test.each<[string, unknown, string]>([
+    ['of another command', { command: 'edit' }, 'was made by "edit", want tessera imagine'],
+    ['of no command', { command: { a: 1 } }, 'was made by something else, want tessera imagine'],
+    ['that are no JSON', '{"command":', 'not valid JSON at line 1'],
+    ['with a prompt that is no text', { command: 'imagine', prompt: 7 }, 'prompt: got 7, want a text'],
+    ['that are a list', { command: 'imagine', options: [1] }, 'options: got an array [1], want an object'],
+    [
+      'with a number that is none',
+      { command: 'imagine', options: { steps: 'many' } },
+      "steps: got 'many', want a whole",
+    ],
+    ['with nothing for a number', { command: 'imagine', options: { steps: null } }, 'steps: got null, want a value'],
+    ['with another choice', { command: 'imagine', options: { rng: 'dice' } }, "rng: got 'dice', Allowed choices are"],
+    ['with an odd model', { command: 'imagine', options: { model: ['/'] } }, "model: got an array ['/'], want a value"],
+    ['with an odd adapter', { command: 'imagine', options: { lora: [{ file: 1 }] } }, 'lora: got an array [an object]'],
+    ['that are unknown', { command: 'imagine', options: { exec: 'rm' } }, "exec: got 'rm', which is no option here"],
+  ])('settings %s', async (_, settings, message) => {
+    const file = await noted('noted.png', settings);
+    const { code, out, err } = await tessera(['imagine', '--like', file]);
+    expect([code, out, err.split('\n').length]).toEqual([2, '', 2]);
+    expect(err).toContain(`[${file}]`);
+    expect(err).toContain(message);
+  });
+
+  test('notes of an inversion that are none', async () => {
+    const latents = { dtype: 'F32' as const, shape: [1, 4, 2, 2], data: new Float32Array(16) };
+    for (const [notes, message] of [
+      ['[]', 'got an array, want a JSON object'],
+      ['{"steps": "x"}', "steps: got 'x', want a whole number from 1"],
+      ['{', 'not valid JSON'],
+    ] as const) {
+      await writeFile(
+        path.join(ROOT, at('n.safetensors')),
+        writeSafetensors([['latents', latents]], [['tessera', notes]]),
+      );
+      expect(await refused(['imagine', 'a cat', '--from', at('n.safetensors')])).toContain(message);
+    }
   });
 });

@@ -136,10 +136,11 @@ export const stableDiffusion: Record<string, Family> = {
         },
       }),
       'StableDiffusionInpaintPipeline.__call__': method({
-        inputs: ['image', 'mask_image', 'posterior_noise', 'noise', 'masked_noise?'],
+        inputs: ['image', 'mask_image', 'posterior_noise?', 'noise', 'masked_noise?'],
         args: known,
         async run(parts: Parts, { image, mask_image, ...noises }, { prompt, strength, ...args }) {
-          const generator = replay(noises.posterior_noise, noises.noise, noises.masked_noise);
+          const { posterior_noise, noise, masked_noise = posterior_noise } = noises; // drawn in any case
+          const generator = replay(...(posterior_noise ? [posterior_noise] : []), noise, masked_noise);
           const mask = mask_image.ge(0.5).to('f32');
           const options = { ...optionsOf(args), generator };
           const steps = runOf(parts, schedulerFor(args), prompt as string, options, (setting) =>

@@ -5,7 +5,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import {
-  type Device,
+  Device,
+  DeviceLost,
   defaultDevice,
   LCMScheduler,
   Picture,
@@ -13,9 +14,12 @@ import {
   StableDiffusionInpaintPipeline,
   StableDiffusionPipeline,
   trim,
+  writeSafetensors,
   zeros,
 } from '../../src/index.ts';
+import type { StoredTensor } from '../../src/io/safetensors.ts';
 import { settingsOf } from '../../src/tasks/picture.ts';
+import { roundTrip } from '../../src/tasks/stable-diffusion/pipelines.ts';
 import { collect } from '../collect.ts';
 
 const CASE = fileURLToPath(new URL('../goldens/cases/stable-diffusion', import.meta.url));
@@ -43,6 +47,27 @@ function altered(file: string, change: object): string {
   cpSync(CASE, folder, { recursive: true });
   const at = path.join(folder, file);
   writeFileSync(at, JSON.stringify({ ...JSON.parse(readFileSync(at, 'utf8')), ...change }));
+  return folder;
+}
+
+/** The model with a U-Net of nine channels, as inpainting models have it. */
+function inpainting(): string {
+  const folder = altered('unet/config.json', { in_channels: 9 });
+  const at = path.join(folder, 'unet/diffusion_pytorch_model.safetensors');
+  const bytes = new Uint8Array(readFileSync(at));
+  const length = Number(new DataView(bytes.buffer).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+  const data = (name: string) => {
+    const [begin, end] = header[name].data_offsets as [number, number];
+    return new Float32Array(bytes.slice(8 + length + begin, 8 + length + end).buffer);
+  };
+  const names = Object.keys(header).filter((name) => name !== '__metadata__');
+  const tensors = names.map((name): [string, StoredTensor] => {
+    const [out, , ...window] = header[name].shape as number[];
+    if (name !== 'conv_in.weight') return [name, { dtype: 'F32', shape: header[name].shape, data: data(name) }];
+    return [name, { dtype: 'F32', shape: [out!, 9, ...window], data: new Float32Array(out! * 9 * 9).fill(0.1) }];
+  });
+  writeFileSync(at, writeSafetensors(tensors));
   return folder;
 }
 
@@ -126,7 +151,11 @@ describe('a picture of a picture', () => {
     const most = await edit('a cat', { image, strength: 0.5, num_inference_steps: 4, seed: 1 });
     const none = await edit('a cat', { image, strength: 0, num_inference_steps: 4, seed: 1 });
     expect(most.images[0]!.data).not.toEqual(none.images[0]!.data);
-    await expect(edit('a cat', { image, strength: 1.5 })).rejects.toThrow('[strength] got 1.5, want a number from 0');
+    await expect(edit('a cat', { image: 'none.png', strength: 1.5 })).rejects.toThrow(
+      '[strength] got 1.5, want a number',
+    );
+    const { after } = await roundTrip(pipe.components.vae, image);
+    expect(none.images[0]!.data).toEqual(after.data); // nothing of chance
   });
 
   test('is made anew inside a mask of its size', async () => {
@@ -140,10 +169,106 @@ describe('a picture of a picture', () => {
     );
   });
 
+  test('has the noise of its mask in the order of diffusers', async () => {
+    const mask_image = new Picture({ width: 24, height: 16, channels: 1, data: new Uint8Array(24 * 16).fill(255) });
+    const drawn = async (of: typeof pipe, strength: number) => {
+      const shapes: string[] = [];
+      const generator = {
+        randn(shape: readonly number[]) {
+          shapes.push(`${shape}`);
+          return zeros(shape);
+        },
+      };
+      const how = { num_inference_steps: 2, num_images_per_prompt: 2, output_type: 'latent' as const };
+      const { latents } = await StableDiffusionInpaintPipeline.from_pipe(of)('a cat', {
+        ...{ ...how, image, mask_image, strength, generator, guidance_scale: 1 },
+      });
+      latents!.dispose();
+      return shapes;
+    };
+    const [one, two] = ['1,4,8,12', '2,4,8,12'];
+    expect(await drawn(pipe, 1)).toEqual([one, two, one]);
+    using nine = await StableDiffusionPipeline.from_pretrained(inpainting());
+    expect(await drawn(nine, 1)).toEqual([two, one]); // the picture itself is not encoded
+    expect(await drawn(nine, 0.5)).toEqual([one, two, one]);
+  });
+
   test('has latents that lead back to it', async () => {
+    await expect(pipe.invert('x', undefined as never)).rejects.toThrow('[invert] options: got nothing, want an object');
+    await expect(pipe.invert('x', {} as never)).rejects.toThrow('[image] got none, want a picture');
     const { latents, image_latents } = await pipe.invert('', { image, num_inference_steps: 2 });
     expect(latents.shape).toEqual([1, 4, 8, 12]);
     for (const t of [latents, image_latents]) t.dispose();
+  });
+});
+
+describe('adapters', () => {
+  const LORA = path.join(CASE, 'lora/pytorch_lora_weights.safetensors');
+  const picture = async () => (await pipe('a cat', QUIET)).images[0]!.data;
+  /** The file as diffusers once saved it: of the U-Net alone, which it does not name. */
+  function old(): string {
+    const bytes = readFileSync(LORA);
+    const length = Number(bytes.readBigUInt64LE(0));
+    const text = bytes.subarray(8, 8 + length).toString('utf8');
+    const renamed = text
+      .replaceAll('"unet.', '"')
+      .replace(/\.(to_[qkv]|to_out)(?:\.0)?\.lora\.(down|up)\.weight/g, '.processor.$1_lora.$2.weight');
+    const header = Buffer.from(renamed);
+    const size = Buffer.alloc(8);
+    size.writeBigUInt64LE(BigInt(header.length));
+    const file = path.join(mkdtempSync(path.join(tmpdir(), 'tessera-test-')), 'pytorch_lora_weights.safetensors');
+    folders.push(path.dirname(file));
+    writeFileSync(file, Buffer.concat([size, header, bytes.subarray(8 + length)]));
+    return file;
+  }
+
+  test('load under old names, are all set or none, and go one by one', async () => {
+    const plain = await picture();
+    expect(await pipe.load_lora_weights(LORA, { adapter_name: 'new' })).toEqual([]);
+    const changed = await picture();
+    expect(changed).not.toEqual(plain);
+    pipe.set_adapters('new', 0.5);
+    expect(await pipe.load_lora_weights(old())).toEqual([]);
+    expect(pipe.active_adapters()).toEqual(['new', 'default_0']);
+    expect(pipe.components.unet.adapter_weights()).toEqual([0.5, 1]); // the first as it was
+    for (const [names, weights] of [
+      [['default_0', 'none'], 1],
+      [['default_0', 'new'], [1]],
+      ['default_0', [Number.NaN]],
+    ] as const) {
+      expect(() => pipe.set_adapters(names, weights)).toThrow(/^\[set_adapters\] /);
+      expect(pipe.components.unet.adapter_weights()).toEqual([0.5, 1]);
+    }
+    expect(() => pipe.delete_adapters(['new', 'none'])).toThrow(
+      "[delete_adapters] no adapter 'none': 'new', 'default_0'",
+    );
+    pipe.delete_adapters('new');
+    pipe.set_adapters('default_0');
+    expect(await picture()).toEqual(changed);
+    await pipe.components.unet.merge_adapter();
+    expect(() => pipe.delete_adapters('default_0')).toThrow('[delete_adapters] adapters are merged into the unet');
+    await pipe.components.unet.unmerge_adapter();
+    pipe.unload_lora_weights();
+    expect(pipe.active_adapters()).toEqual([]);
+    expect(await picture()).toEqual(plain);
+  });
+});
+
+describe('a device of its own', () => {
+  test('that is lost in the middle ends the run, and the next works', async () => {
+    const own = await Device.request({ adapter: process.env.TESSERA_ADAPTER ?? 'software' });
+    const other = await StableDiffusionPipeline.from_pretrained(CASE, { device: own });
+    const edit = StableDiffusionImg2ImgPipeline.from_pipe(other);
+    const { images } = await other('a cat', QUIET);
+    const lose = () => void other.model.device.gpu.destroy();
+    await expect(other('a cat', { ...QUIET, callback_on_step_end: lose })).rejects.toBeInstanceOf(DeviceLost);
+    expect((await other('a cat', QUIET)).images[0]!.data).toEqual(images[0]!.data);
+    edit.dispose();
+    for (const again of [other('a cat', QUIET), edit('a cat', QUIET as never), other.invert('a cat', {} as never)]) {
+      await expect(again).rejects.toThrow('[pipeline] was disposed and is used again');
+    }
+    await expect(other.load_lora_weights(CASE)).rejects.toThrow('[pipeline] was disposed');
+    (await own.heir()).dispose();
   });
 });
 

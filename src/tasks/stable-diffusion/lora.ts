@@ -3,7 +3,8 @@ import { openCheckpoint } from '../../io/checkpoint.ts';
 import { UserError } from '../../io/error.ts';
 import type { ModelSource, SourceOptions } from '../../io/locate.ts';
 import { fileOf, partsIn } from '../../io/lora-file.ts';
-import type { Parts } from './parts.ts';
+import { describe } from '../../tensor/check.ts';
+import { checkOpen, type Parts } from './parts.ts';
 
 export type LoadLora = SourceOptions & { adapter_name?: string | undefined; signal?: AbortSignal | undefined };
 
@@ -12,14 +13,34 @@ const PARTS = ['unet', 'text_encoder'] as const;
 /** Adapters by name, with the models that have them: the same for all pipelines of the same models. */
 const known = new WeakMap<Parts, Map<string, (typeof PARTS)[number][]>>();
 
-/** The methods of a pipeline for its adapters, by diffusers' names. */
+/** The methods of a pipeline for its adapters, by diffusers' names. Each does what it says for all models, or nothing. */
 export function loras(parts: Parts) {
   const loaded = known.get(parts) ?? new Map<string, (typeof PARTS)[number][]>();
   known.set(parts, loaded);
+  const ready = (where: string) => {
+    checkOpen(parts);
+    const merged = PARTS.find((part) => parts[part].merged_adapters().length > 0);
+    if (merged) {
+      throw new UserError(`[${where}] adapters are merged into the ${merged}: call its unmerge_adapter() first`);
+    }
+  };
+  const checkKnown = (where: string, names: readonly string[]) => {
+    const unknown = names.find((name) => !loaded.has(name));
+    if (unknown === undefined) return;
+    const all = [...loaded.keys()].map((name) => `'${name}'`).join(', ') || 'none is loaded';
+    throw new UserError(`[${where}] no adapter ${describe(unknown)}: ${all}`);
+  };
+  const remove = (names: readonly string[]) => {
+    for (const name of names) {
+      for (const part of loaded.get(name) ?? []) parts[part].delete_adapters(name);
+      loaded.delete(name);
+    }
+  };
   return {
     /** Loads a file or folder (diffusers' or kohya's names) beside the weights, at full strength. Gives the tensors of it that nothing takes. */
     async load_lora_weights(from: ModelSource, options: LoadLora = {}): Promise<string[]> {
-      const { adapter_name = `default_${loaded.size}`, ...source } = options;
+      ready('load_lora_weights');
+      const { adapter_name = freeName(loaded), ...source } = options;
       if (loaded.has(adapter_name))
         throw new UserError(`[load_lora_weights] '${adapter_name}' is loaded: give another name`);
       const checkpoint = await openCheckpoint(from, { ...source, ...(await fileOf(from, source)) });
@@ -36,10 +57,10 @@ export function loras(parts: Parts) {
       const unused: string[] = [];
       try {
         for (const part of wanted) {
-          const before = parts[part].active_adapters();
+          const [names, weights] = [parts[part].active_adapters(), parts[part].adapter_weights()];
           unused.push(...(await parts[part].load_adapter(from, adapter_name, { ...source, part })));
-          parts[part].set_adapters([...before, adapter_name]);
           done.push(part);
+          parts[part].set_adapters([...names, adapter_name], [...weights, 1]);
         }
       } catch (error) {
         for (const part of done) parts[part].delete_adapters(adapter_name);
@@ -50,18 +71,18 @@ export function loras(parts: Parts) {
     },
     /** These adapters, each with its weight, and no others. */
     set_adapters(adapter_names: string | readonly string[], adapter_weights: number | readonly number[] = 1): void {
+      ready('set_adapters');
       const names = [adapter_names].flat() as string[];
-      const weights = names.map((_, i) =>
-        typeof adapter_weights === 'number' ? adapter_weights : adapter_weights[i]!,
-      );
-      const unknown = names.find((name) => !loaded.has(name));
-      if (unknown !== undefined) {
-        const all = [...loaded.keys()].map((name) => `'${name}'`).join(', ') || 'none is loaded';
-        throw new UserError(`[set_adapters] no adapter '${unknown}': ${all}`);
+      checkKnown('set_adapters', names);
+      const weights = typeof adapter_weights === 'number' ? names.map(() => adapter_weights) : adapter_weights;
+      if (!Array.isArray(weights) || weights.length !== names.length || !weights.every(Number.isFinite)) {
+        throw new UserError(
+          `[set_adapters] adapter_weights: got ${describe(adapter_weights)} for ${names.length} adapters, want a number for each`,
+        );
       }
       for (const part of PARTS) {
         const own = names
-          .map((name, i) => ({ name, weight: weights[i]! }))
+          .map((name, i) => ({ name, weight: weights[i] as number }))
           .filter(({ name }) => loaded.get(name)!.includes(part));
         parts[part].set_adapters(
           own.map(({ name }) => name),
@@ -70,9 +91,21 @@ export function loras(parts: Parts) {
       }
     },
     active_adapters: (): string[] => [...new Set(PARTS.flatMap((part) => parts[part].active_adapters()))],
+    /** Takes adapters out of the models, and gives their memory back. */
+    delete_adapters(adapter_names: string | readonly string[]): void {
+      ready('delete_adapters');
+      const names = [adapter_names].flat() as string[];
+      checkKnown('delete_adapters', names);
+      remove(names);
+    },
     unload_lora_weights(): void {
-      for (const [name, used] of loaded) for (const part of used) parts[part].delete_adapters(name);
-      loaded.clear();
+      ready('unload_lora_weights');
+      remove([...loaded.keys()]);
     },
   };
+}
+
+/** The first of diffusers' names for what is loaded without one: `default_0`, `default_1`, ... */
+function freeName(loaded: ReadonlyMap<string, unknown>): string {
+  for (let i = 0; ; i++) if (!loaded.has(`default_${i}`)) return `default_${i}`;
 }

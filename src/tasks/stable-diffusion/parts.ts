@@ -127,6 +127,14 @@ export async function loadParts(from: ModelSource, options: LoadParts = {}): Pro
   return { name: folder.name, config, tokenizer, scheduler, ...(models as Models) };
 }
 
-export function disposeParts({ unet, vae, text_encoder }: Models): void {
-  for (const model of [unet, vae, text_encoder]) model.dispose();
+const closed = new WeakSet<Models>();
+
+/** Throws once the models were disposed of, by whichever of the pipelines that share them. */
+export function checkOpen(parts: Models): void {
+  if (closed.has(parts)) throw new Error('[pipeline] was disposed and is used again: load it again');
+}
+
+export function disposeParts(parts: Models): void {
+  closed.add(parts);
+  for (const part of Object.keys(MODELS) as (keyof Models)[]) parts[part].dispose();
 }

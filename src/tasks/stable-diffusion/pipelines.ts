@@ -11,9 +11,9 @@ import type { Scheduler } from '../schedulers/scheduler.ts';
 import { VaeImageProcessor } from '../vae-image-processor.ts';
 import { decodeLatents, latentSize, type Size, stepOf } from './latents.ts';
 import { loras } from './lora.ts';
-import { disposeParts, type LoadParts, loadParts, type Parts } from './parts.ts';
+import { checkOpen, disposeParts, type LoadParts, loadParts, type Parts } from './parts.ts';
 import { type Finished, type RunOptions, runOf } from './runs.ts';
-import { fromMask, fromMean, fromNoise, fromPicture, type Setting, type Start } from './starts.ts';
+import { beginOf, fromMask, fromMean, fromNoise, fromPicture, type Setting, type Start } from './starts.ts';
 
 export type DiffusionOptions = RunOptions &
   Size & {
@@ -117,6 +117,7 @@ const fromText: Kind<DiffusionOptions> = {
 const fromImage: Kind<Img2ImgOptions> = {
   guidance_scale: 7.5,
   async begin(setting, { image, strength = 0.8, ...size }, processor) {
+    beginOf(setting.scheduler, strength); // a mistake is told before a picture is read
     using picture = await pictureOf(image, 'image', processor, checked(setting.parts, size));
     return await fromPicture(setting, picture, strength);
   },
@@ -124,11 +125,12 @@ const fromImage: Kind<Img2ImgOptions> = {
 const intoMask: Kind<InpaintOptions> = {
   guidance_scale: 7.5,
   async begin(setting, { image, mask_image, strength = 1, ...size }, processor) {
+    beginOf(setting.scheduler, strength);
     const own = checked(setting.parts, size);
     const loaded = image instanceof Tensor || image === undefined ? undefined : await loadedOf(image, 'image');
     using picture = await pictureOf(loaded ?? image, 'image', processor, own);
     const [height, width] = picture.shape.slice(2) as [number, number];
-    const mask = await maskOf(mask_image, processor, { height, width }, loaded);
+    using mask = await maskOf(mask_image, processor, { height, width }, loaded);
     return await fromMask(setting, picture, mask, strength);
   },
 };
@@ -209,10 +211,9 @@ async function finish<S, R>(steps: AsyncGenerator<S, R>, tell: (step: S) => void
 
 function pipelineOf<O extends DiffusionOptions>(parts: Parts, kind: Kind<O>): Pipeline<O> {
   const processor = new VaeImageProcessor({ vae_scale_factor: stepOf(parts) });
-  const isClosed = { now: false };
 
   async function* go(prompt: Prompt, given: O, previews: boolean): AsyncGenerator<DiffusionStep, DiffusionResult> {
-    if (isClosed.now) throw new Error('[pipeline] was disposed and is used again');
+    checkOpen(parts);
     checkOptions('pipeline', given, "{ negative_prompt: 'blurry' }");
     const { guidance_scale = kind.guidance_scale } = given;
     const options = { num_inference_steps: 50, ...given, guidance_scale };
@@ -224,14 +225,18 @@ function pipelineOf<O extends DiffusionOptions>(parts: Parts, kind: Kind<O>): Pi
       image_latents?.dispose();
       if (options.output_type === 'latent') return { images: [], latents, seed };
       using _ = latents;
-      const images: Picture[] = [];
-      for (const [i, picture] of (await decodeLatents(parts, latents, signal)).entries()) {
-        using own = picture;
-        const asked =
-          typeof prompt === 'string' ? prompt : prompt[Math.floor(i / (options.num_images_per_prompt ?? 1))]!;
-        images.push(...(await processor.postprocess(own, settingsOf(parts, scheduler, options, asked, seed))));
+      const decoded = await decodeLatents(parts, latents, signal);
+      try {
+        const images: Picture[] = [];
+        for (const [i, picture] of decoded.entries()) {
+          const asked =
+            typeof prompt === 'string' ? prompt : prompt[Math.floor(i / (options.num_images_per_prompt ?? 1))]!;
+          images.push(...(await processor.postprocess(picture, settingsOf(parts, scheduler, options, asked, seed))));
+        }
+        return { images, latents: undefined, seed };
+      } finally {
+        for (const picture of decoded) picture.dispose();
       }
-      return { images, latents: undefined, seed };
     };
     try {
       for (;;) {
@@ -262,8 +267,10 @@ function pipelineOf<O extends DiffusionOptions>(parts: Parts, kind: Kind<O>): Pi
       await steps.return(undefined as never); // where the reader left
     }
   }
-  const invert = async (prompt: Prompt, { image, ...options }: InvertOptions) => {
-    checkOptions('invert', options, '{ image }');
+  const invert = async (prompt: Prompt, given: InvertOptions) => {
+    checkOpen(parts);
+    checkOptions('invert', given, '{ image }');
+    const { image, ...options } = given;
     const scheduler = new DDIMInverseScheduler(pipe.scheduler.config);
     const steps = runOf(parts, scheduler, prompt, { guidance_scale: 1, ...options }, async (setting) => {
       using picture = await pictureOf(image, 'image', processor, checked(parts, options));
@@ -274,10 +281,7 @@ function pipelineOf<O extends DiffusionOptions>(parts: Parts, kind: Kind<O>): Pi
     );
     return { latents, image_latents: image_latents! };
   };
-  const dispose = () => {
-    isClosed.now = true;
-    disposeParts(parts);
-  };
+  const dispose = () => disposeParts(parts);
   const task = { model: parts.unet, model_type: 'stable-diffusion' };
   const { enable_tiling: enable_vae_tiling, disable_tiling: disable_vae_tiling } = parts.vae;
   const more = {

@@ -53,26 +53,32 @@ const times = (t: Tensor, n: number): Tensor =>
 
 /** The embeddings that the U-Net gets; with guidance those of the negative prompts first. */
 async function contextOf(parts: Parts, prompts: readonly string[], guided: boolean, o: RunOptions): Promise<Tensor> {
-  const asked = o.prompt_embeds ?? (await encodePrompts(parts, prompts, o));
+  const own: Tensor[] = [];
+  const encoded = async (given: Tensor | undefined, texts: readonly string[]) => {
+    if (given) return given;
+    const made = await encodePrompts(parts, texts, o);
+    own.push(made);
+    return made;
+  };
   const n = o.num_images_per_prompt ?? 1;
-  const own: Tensor[] = o.prompt_embeds ? [] : [asked];
-  const all = [times(asked, n)];
-  if (guided) {
-    const given = listOf(o.negative_prompt ?? '');
-    if (given.length !== 1 && given.length !== asked.shape[0]) {
-      throw new UserError(
-        `[negative_prompt] got ${given.length} for ${asked.shape[0]} prompts, want one, or one for each`,
-      );
+  try {
+    const asked = await encoded(o.prompt_embeds, prompts);
+    const all = [times(asked, n)];
+    if (guided) {
+      const given = listOf(o.negative_prompt ?? '');
+      const count = asked.shape[0]!;
+      if (given.length !== 1 && given.length !== count) {
+        throw new UserError(`[negative_prompt] got ${given.length} for ${count} prompts, want one, or one for each`);
+      }
+      const rows = given.length === 1 ? new Array<string>(count).fill(given[0]!) : given;
+      all.unshift(times(await encoded(o.negative_prompt_embeds, rows), n));
     }
-    const rows = given.length === 1 ? new Array<string>(asked.shape[0]!).fill(given[0]!) : given;
-    const free = o.negative_prompt_embeds ?? (await encodePrompts(parts, rows, o));
-    if (!o.negative_prompt_embeds) own.push(free);
-    all.unshift(times(free, n));
+    const context = concat(all).add(0);
+    await run([context], { signal: o.signal });
+    return context;
+  } finally {
+    for (const t of own) t.dispose();
   }
-  const context = concat(all).add(0);
-  await run([context], { signal: o.signal });
-  for (const t of own) t.dispose();
-  return context;
 }
 
 function numberIn(name: string, value: number, least: number, most = Number.POSITIVE_INFINITY): number {
