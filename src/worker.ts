@@ -3,12 +3,22 @@ import { setDevice } from './exec/run.ts';
 import type { DeviceChoice } from './gpu/device.ts';
 import type { FromPretrained } from './io/pretrained.ts';
 import { pipeline, type Task } from './tasks/pipeline.ts';
-import { packError, packTensors, type ToPage, type ToWorker, unpackCallbacks } from './tasks/wire.ts';
+import {
+  METHODS,
+  type Method,
+  packError,
+  packTensors,
+  type ToPage,
+  type ToWorker,
+  unpackCallbacks,
+} from './tasks/wire.ts';
 
 type Running = Awaited<ReturnType<typeof pipeline>>;
 type Options = Omit<FromPretrained, 'device'> & { device?: DeviceChoice };
 
 const running = new Map<number, AbortController>();
+/** By the call: who waits to hear whether the page wants more of its stream. */
+const waiting = new Map<number, (more: boolean) => void>();
 let task: Promise<Running>;
 
 const post = (message: ToPage) => postMessage(message);
@@ -35,15 +45,32 @@ function hold(lock: string): void {
 function about({ model, ...rest }: Running) {
   const data = Object.entries(rest).filter(([, value]) => typeof value !== 'function');
   const { name, config, unused, device } = model;
-  return { ...Object.fromEntries(data), model: { name, config, unused, device: { adapter: device.adapter } } };
+  const shown = { ...Object.fromEntries(data), model: { name, config, unused, device: { adapter: device.adapter } } };
+  return { shown, methods: METHODS.filter((name) => name in rest) };
+}
+
+/** Calls the task or a method of it. What that streams is sent piece by piece, each when the page has taken the one before. */
+async function call(id: number, task: Running, method: Method | undefined, args: unknown[]): Promise<unknown> {
+  type Called = (...args: unknown[]) => unknown;
+  const called = method ? (task as unknown as Record<Method, Called>)[method] : (task as Called);
+  const result = called(...args);
+  if (!(Symbol.asyncIterator in Object(result))) return result;
+  for await (const piece of result as AsyncGenerator) {
+    const value = await packTensors(piece);
+    const wanted = new Promise<boolean>((resolve) => waiting.set(id, resolve));
+    post({ tessera: 'next', id, value });
+    if (!(await wanted)) break;
+  }
+  return undefined;
 }
 
 addEventListener('message', async ({ data }: MessageEvent<ToWorker>) => {
-  const { tessera, id } = data;
-  if (tessera === 'abort') return running.get(id)?.abort();
+  const { id } = data;
+  if (data.tessera === 'abort') return running.get(id)?.abort();
+  if (data.tessera === 'next') return waiting.get(id)?.(data.more);
   const controller = new AbortController();
   const { signal } = controller;
-  const { signalAt, aborted } = data;
+  const { tessera, method, signalAt, aborted } = data;
   const called = (at: number, args: unknown[]) => post({ tessera: 'called', id, at, args });
   const args = unpackCallbacks(data.args, called) as unknown[];
   if (aborted) controller.abort();
@@ -51,13 +78,14 @@ addEventListener('message', async ({ data }: MessageEvent<ToWorker>) => {
   running.set(id, controller);
   try {
     if (tessera === 'open') task = open(...(args as Parameters<typeof open>));
-    const called = await task;
-    const result = tessera === 'open' ? about(called) : await (called as (...args: unknown[]) => unknown)(...args);
+    const ready = await task;
+    const result = tessera === 'open' ? about(ready) : await call(id, ready, method, args);
     post({ tessera: 'done', id, result: await packTensors(result) });
   } catch (error) {
     post({ tessera: 'failed', id, aborted: signal.aborted && error === signal.reason, ...packError(error) });
   } finally {
     running.delete(id);
+    waiting.delete(id);
   }
 });
 addEventListener('messageerror', () => {

@@ -9,6 +9,7 @@ import type { InWorker, ModelInWorker } from './remote.ts';
 import { shipped } from './shipped.ts';
 import { StableDiffusionPipeline } from './stable-diffusion/pipelines.ts';
 import { textGeneration } from './text-generation.ts';
+import type { Method } from './wire.ts';
 import { type ZeroShotImageClassifier, zeroShotImageClassification } from './zero-shot-image-classification.ts';
 
 /** Tasks, with the model in weights/ that each uses when none is named, if there is one. */
@@ -28,7 +29,11 @@ type Remote<T extends Task> = T extends 'zero-shot-image-classification'
   ? ZeroShotImageClassifier<ModelInWorker>
   : ((...args: Parameters<Ready<T>>) => ReturnType<Ready<T>>) & { model: ModelInWorker } & Disposable & {
         dispose(): void;
-      };
+      } & { [K in Extract<keyof Ready<T>, Method>]: Later<Ready<T>[K]> };
+/** A function whose result comes later, if it did not anyway. */
+type Later<F> = F extends (...args: infer A) => infer R
+  ? (...args: A) => R extends AsyncGenerator ? R : Promise<Awaited<R>>
+  : never;
 type InPlace<T extends Task> = NonNullable<Parameters<(typeof TASKS)[T]['open']>[1]> & { worker?: false | undefined };
 type Open = (from: ModelSource, options: object) => Promise<unknown>;
 

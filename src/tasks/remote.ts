@@ -2,9 +2,12 @@
 import { type Device, type DeviceChoice, DeviceLost } from '../gpu/device.ts';
 import { UserError } from '../io/error.ts';
 import type { FromPretrained, Pretrained } from '../io/pretrained.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import { Generator } from './generator.ts';
 import {
   type Ask,
   type Callback,
+  type Method,
   packCallback,
   replace,
   type ToPage,
@@ -31,7 +34,13 @@ export type ModelInWorker = Pick<Pretrained<object>, 'name' | 'config' | 'unused
 type Remote = ((...args: unknown[]) => Promise<unknown>) & { dispose(): void; [Symbol.dispose](): void };
 type Waiting = { resolve(result: unknown): void; reject(error: unknown): void; signal: AbortSignal | undefined };
 /** One worker, from its start to its end. */
-type Line = { ask(tessera: Ask['tessera'], args: unknown[]): Promise<unknown>; end(reason: unknown): void };
+type Line = {
+  ask(tessera: Ask['tessera'], args: unknown[], method?: Method): Promise<unknown>;
+  stream(method: Method, args: unknown[]): AsyncGenerator;
+  end(reason: unknown): void;
+};
+/** What a worker tells of its task. */
+type About = { shown: object; methods: Method[] };
 
 type Signalled = { signal?: unknown } | null | undefined;
 
@@ -50,32 +59,41 @@ export async function remote(task: string, model: unknown, options: InWorker): P
   let line: Line | undefined;
   let disposed: Error | undefined;
 
-  function open(more: { signal?: AbortSignal | undefined } = {}): [Line, Promise<unknown>] {
+  function open(more: { signal?: AbortSignal | undefined } = {}): [Line, Promise<About>] {
     const lock = `tessera ${crypto.randomUUID?.()}`;
     const opened = connect(worker, task, lock, () => {
       line = undefined;
     });
-    const about = opened.ask('open', [lock, base, task, model, { ...rest, ...more }]);
+    const about = opened.ask('open', [lock, base, task, model, { ...rest, ...more }]) as Promise<About>;
     about.catch(opened.end);
     line = opened;
     return [opened, about];
   }
-  async function call(...args: unknown[]): Promise<unknown> {
+  const current = (): Line => {
     if (disposed) throw disposed;
-    return (line ?? open()[0]).ask('call', args);
-  }
+    return line ?? open()[0];
+  };
+  const call = async (...args: unknown[]) => current().ask('call', args);
+  const methodOf = (method: Method) =>
+    method === 'stream'
+      ? async function* (...args: unknown[]) {
+          yield* current().stream(method, args);
+        }
+      : async (...args: unknown[]) => current().ask('call', args, method);
   const dispose = () => {
     disposed ??= new Error(`[${task}] was disposed and is used again`);
     line?.end(disposed);
   };
-  const about = await open({ signal })[1];
-  return Object.assign(call, about, { dispose, [Symbol.dispose]: dispose });
+  const { shown, methods } = await open({ signal })[1];
+  const own = Object.fromEntries(methods.map((method) => [method, methodOf(method)]));
+  return Object.assign(call, shown, own, { dispose, [Symbol.dispose]: dispose });
 }
 
 function connect(choice: InWorker['worker'], task: string, lock: string, onEnd: () => void): Line {
   const worker = start(choice);
   const waiting = new Map<number, Waiting>();
   const callbacks = new Map<number, Callback>(); // of progress as long as the worker lives: it may load again
+  const streams = new Map<number, (value: unknown) => void>();
   const post = (message: ToWorker, moved: Transferable[] = []) => worker.postMessage(message, moved);
   let last = 0;
   let lastCallback = 0;
@@ -110,6 +128,7 @@ function connect(choice: InWorker['worker'], task: string, lock: string, onEnd: 
       navigator.locks?.request(lock, () => died('ended before it answered')).catch(() => {});
       return;
     }
+    if (data.tessera === 'next') return streams.get(data.id)?.(unpackTensors(data.value));
     const { resolve, reject, signal } = waiting.get(data.id) ?? {};
     if (data.tessera === 'done') resolve?.(unpackTensors(data.result));
     else reject?.(data.aborted ? signal?.reason : unpackError(data));
@@ -127,8 +146,7 @@ function connect(choice: InWorker['worker'], task: string, lock: string, onEnd: 
     else end(notStarted(choice, event.message || 'its script cannot be loaded'));
   });
 
-  async function ask(tessera: Ask['tessera'], args: unknown[]): Promise<unknown> {
-    const id = ++last;
+  async function ask(tessera: Ask['tessera'], args: unknown[], method?: Method, id = ++last): Promise<unknown> {
     const has = (arg: unknown, fits: (value: unknown) => boolean) => Object.values(arg ?? {}).some(fits);
     const withSignal = args.findIndex((arg) => (arg as Signalled)?.signal instanceof AbortSignal);
     const signal = (args[withSignal] as Signalled)?.signal as AbortSignal | undefined;
@@ -145,7 +163,7 @@ function connect(choice: InWorker['worker'], task: string, lock: string, onEnd: 
       return await new Promise((resolve, reject) => {
         const moved: Transferable[] = [];
         const sent = args.map((arg) => replace(arg, portable(moved, keep)));
-        post({ tessera, id, args: sent, signalAt, aborted: signal?.aborted ?? false }, moved);
+        post({ tessera, id, method, args: sent, signalAt, aborted: signal?.aborted ?? false }, moved);
         waiting.set(id, { resolve, reject, signal });
         signal?.addEventListener('abort', abort);
       });
@@ -159,7 +177,32 @@ function connect(choice: InWorker['worker'], task: string, lock: string, onEnd: 
       signal?.removeEventListener('abort', abort);
     }
   }
-  return { ask, end };
+  /** The call lasts as long as its stream; each piece is asked for when the reader has taken the one before. */
+  async function* stream(method: Method, args: unknown[]): AsyncGenerator {
+    const id = ++last;
+    let take: (piece?: { value: unknown }) => void = () => {};
+    const arrival = () => new Promise<{ value: unknown } | undefined>((resolve) => (take = resolve));
+    let next = arrival();
+    streams.set(id, (value) => take({ value }));
+    const call = ask('call', args, method, id);
+    const ended = call.then(
+      () => take(),
+      () => take(),
+    );
+    try {
+      for (let piece = await next; piece; piece = await next) {
+        next = arrival();
+        yield piece.value;
+        post({ tessera: 'next', id, more: true });
+      }
+      await call;
+    } finally {
+      post({ tessera: 'next', id, more: false }); // where the reader left
+      await ended;
+      streams.delete(id);
+    }
+  }
+  return { ask, stream, end };
 }
 
 function start(choice: InWorker['worker']): Worker {
@@ -190,6 +233,10 @@ function notStarted(choice: InWorker['worker'], why: string): UserError {
 /** Copies what a clone refuses, or would copy with the whole buffer behind it. */
 const portable = (moved: Transferable[], keep: (callback: Callback) => unknown) => (value: unknown) => {
   if (typeof value === 'function') return keep(value as Callback);
+  if (value instanceof Generator || value instanceof Tensor) {
+    const [got, want] = value instanceof Tensor ? ['a Tensor', 'a picture'] : ['a Generator', 'seed'];
+    throw new UserError(`[pipeline] ${got} cannot go to a worker: want ${want}`);
+  }
   if (value instanceof URL) return value.href;
   if (value instanceof AbortSignal) return null; // the worker has one of its own
   if (!(value instanceof ArrayBuffer) && !(ArrayBuffer.isView(value) && 'slice' in value)) return undefined;

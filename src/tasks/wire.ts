@@ -8,12 +8,35 @@ import type { DType, TypedArray } from '../tensor/dtype.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { Picture } from './picture.ts';
 
-/** `signalAt`: which of the arguments had the caller's signal as its `signal`; `aborted`: it was before this was sent. */
-export type Ask = { tessera: 'open' | 'call'; id: number; args: unknown[]; signalAt: number; aborted: boolean };
-export type ToWorker = Ask | { tessera: 'abort'; id: number };
+const LORAS = [
+  'load_lora_weights',
+  'set_adapters',
+  'active_adapters',
+  'delete_adapters',
+  'unload_lora_weights',
+] as const;
+/** What a task may have beside being called, and a page may ask a worker for. */
+export const METHODS = ['stream', 'invert', ...LORAS] as const;
+export type Method = (typeof METHODS)[number];
+
+/**
+ * `method`: what is called in the place of the task. `signalAt`: which of the arguments had the caller's signal as its `signal`;
+ * `aborted`: it was before this was sent.
+ */
+export type Ask = {
+  tessera: 'open' | 'call';
+  id: number;
+  method?: Method | undefined;
+  args: unknown[];
+  signalAt: number;
+  aborted: boolean;
+};
+/** `next`: whether one more of what a call streams is wanted, once there is one; the first is sent unasked. */
+export type ToWorker = Ask | { tessera: 'abort'; id: number } | { tessera: 'next'; id: number; more: boolean };
 export type ToPage =
   | { tessera: 'started' }
   | { tessera: 'called'; id: number; at: number; args: unknown[] }
+  | { tessera: 'next'; id: number; value: unknown }
   | { tessera: 'done'; id: number; result: unknown }
   | ({ tessera: 'failed'; id: number; aborted: boolean } & Failure);
 
