@@ -16,7 +16,7 @@ const LORAS = [
   'unload_lora_weights',
 ] as const;
 /** What a task may have beside being called, and a page may ask a worker for. */
-export const METHODS = ['stream', 'invert', ...LORAS] as const;
+export const METHODS = ['stream', 'invert', 'enable_vae_tiling', 'disable_vae_tiling', ...LORAS] as const;
 export type Method = (typeof METHODS)[number];
 
 /**
