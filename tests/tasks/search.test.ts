@@ -173,7 +173,7 @@ test('an index of other weights, or a damaged one, is told and made anew; anothe
   expect(await update(trained)).toEqual(kept({ pictures: 3, embedded: 0 }));
   await rename(full('.tessera-search-odd-na-me'), full(INDEX));
   expect((await update()).told).toEqual([
-    `[FOLDER/${INDEX}] was made by another model (odd/na\nme); a new one is made`,
+    `[FOLDER/${INDEX}] was made by another model (${JSON.stringify('odd/na\nme')}); a new one is made`,
   ]);
 
   await writeFile(full(INDEX), 'hello, no index');
