@@ -108,13 +108,11 @@ function fitsOn({ parts: [first, ...more] }: Joint, part: Part, software: boolea
   const [below, above] = [workerOf(first), workerOf(part)];
   const { root } = first.group;
   const read = Object.values(part.dispatch.bindings).filter((t) => t.base === root);
-  const sameGrid =
-    below.op === above.op &&
-    JSON.stringify([first.dispatch.changes, first.dispatch.groups]) ===
-      JSON.stringify([part.dispatch.changes, part.dispatch.groups]);
+  const placesOf = ({ attrs }: Tensor, { changes, groups }: Dispatch) => JSON.stringify([attrs, changes, groups]);
+  const samePlaces = below.op === above.op && placesOf(below, first.dispatch) === placesOf(above, part.dispatch);
   const own = part.chain?.bindings ?? {};
   return (
-    sameGrid &&
+    samePlaces &&
     `${below.shape}` === `${above.shape}` &&
     read.length === 1 &&
     Object.values(own).includes(read[0]!) &&

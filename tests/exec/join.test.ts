@@ -1,6 +1,7 @@
 // Small kernels in one dispatch: the bits that each has alone.
 import { afterAll, describe, expect, it } from 'vitest';
 import { concat, Device, defaultDevice, overwrite, run, setDevice, type Tensor, tensor } from '../../src/index.ts';
+import { matmulOfHeads } from '../../src/ops/matmul.ts';
 import { random } from '../ops/harness.ts';
 
 const values = (seed: number, ...shape: number[]) => {
@@ -69,6 +70,13 @@ const CASES: Record<string, { make(): Tensor[]; dispatches: number; gpu?: number
       return [gate!.gelu().mul(up!)];
     },
     dispatches: 1,
+  },
+  'a product behind another of heads, whose threads write other elements': {
+    make: () => {
+      const heads = matmulOfHeads(values(1, 1, 4, 4, 8), values(2, 1, 4, 8, 16), 'f32'); // a view of [1, rows, heads, 16]
+      return [values(3, 1, 4, 4, 8).matmul(values(4, 1, 4, 8, 16)).add(heads.transpose(-3, -2))];
+    },
+    dispatches: 2,
   },
   'products of many rows of one input': {
     make: () => {
