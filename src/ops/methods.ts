@@ -1,11 +1,11 @@
-// Ops that are methods of Tensor too: the first argument of each is a tensor, and these files export nothing else.
+// Ops that are methods of Tensor too: the first argument of each is a tensor. What a file has for other ops alone is not here.
 export * from './argmax.ts';
 export * from './attention.ts';
 export * from './contiguous.ts';
 export * from './conv.ts';
 export * from './elementwise.ts';
 export * from './gather.ts';
-export * from './matmul.ts';
+export { matmul } from './matmul.ts';
 export * from './norm.ts';
 export * from './overwrite.ts';
 export * from './pad.ts';
