@@ -4,6 +4,7 @@ import type { DeviceChoice } from './gpu/device.ts';
 import type { FromPretrained } from './io/pretrained.ts';
 import { pipeline, type Task } from './tasks/pipeline.ts';
 import {
+  type Ask,
   METHODS,
   type Method,
   packError,
@@ -49,8 +50,11 @@ function about({ model, ...rest }: Running) {
   return { shown, methods: METHODS.filter((name) => name in rest) };
 }
 
-/** Calls the task or a method of it. What that streams is sent piece by piece, each when the page has taken the one before. */
-async function call(id: number, task: Running, method: Method | undefined, args: unknown[]): Promise<unknown> {
+/**
+ * Calls the task or a method of it. What that streams is sent piece by piece, each when the page has taken the one before;
+ * after an abort nobody is waited for, and the task says what becomes of it.
+ */
+async function call({ id, method }: Ask, task: Running, args: unknown[], signal: AbortSignal): Promise<unknown> {
   type Called = (...args: unknown[]) => unknown;
   const called = method ? (task as unknown as Record<Method, Called>)[method] : (task as Called);
   const result = called(...args);
@@ -59,18 +63,21 @@ async function call(id: number, task: Running, method: Method | undefined, args:
     const value = await packTensors(piece);
     const wanted = new Promise<boolean>((resolve) => waiting.set(id, resolve));
     post({ tessera: 'next', id, value });
-    if (!(await wanted)) break;
+    if (!signal.aborted && !(await wanted)) break;
   }
   return undefined;
 }
 
 addEventListener('message', async ({ data }: MessageEvent<ToWorker>) => {
   const { id } = data;
-  if (data.tessera === 'abort') return running.get(id)?.abort();
+  if (data.tessera === 'abort') {
+    running.get(id)?.abort();
+    return waiting.get(id)?.(true);
+  }
   if (data.tessera === 'next') return waiting.get(id)?.(data.more);
   const controller = new AbortController();
   const { signal } = controller;
-  const { tessera, method, signalAt, aborted } = data;
+  const { tessera, signalAt, aborted } = data;
   const called = (at: number, args: unknown[]) => post({ tessera: 'called', id, at, args });
   const args = unpackCallbacks(data.args, called) as unknown[];
   if (aborted) controller.abort();
@@ -79,7 +86,7 @@ addEventListener('message', async ({ data }: MessageEvent<ToWorker>) => {
   try {
     if (tessera === 'open') task = open(...(args as Parameters<typeof open>));
     const ready = await task;
-    const result = tessera === 'open' ? about(ready) : await call(id, ready, method, args);
+    const result = tessera === 'open' ? about(ready) : await call(data, ready, args, signal);
     post({ tessera: 'done', id, result: await packTensors(result) });
   } catch (error) {
     post({ tessera: 'failed', id, aborted: signal.aborted && error === signal.reason, ...packError(error) });
