@@ -22,7 +22,7 @@ export type Entry = {
 const PASTES = { on: '\x1b[?2004h', off: '\x1b[?2004l' }; // "bracketed": the terminal says where a paste begins and ends
 
 type Told = {
-  /** Of each Ctrl-C, and whether it is the second in a row. */
+  /** Of each Ctrl-C, and whether it is the second in a row; one during an answer does not count. */
   onInterrupt(isSecond: boolean): void;
   /** Once there are no more messages. */
   onEnd(): void;
@@ -74,7 +74,7 @@ export function entry(prompt: string, { onInterrupt, onEnd }: Told, { stdin, std
   return {
     messages,
     open() {
-      isShown = true;
+      [isShown, isInterrupted] = [true, false];
       if (!isClosed) lines.prompt(true); // of a closed one it would open the input again
     },
     hide() {

@@ -66,6 +66,12 @@ test('Ctrl-C drops the line; twice, or Ctrl-D, is the end', async () => {
   expect(one.told).toEqual([false, false, true, 'end']);
   expect(await one.next()).toBeUndefined();
   expect(one.screen().endsWith('\x1b[?2004l')).toBe(true);
+  const stopped = open();
+  stopped.typed.hide();
+  await stopped.type('\x03'); // it stops an answer, and is not the first of two that end the conversation
+  stopped.typed.open();
+  await stopped.type('\x03');
+  expect(stopped.told).toEqual([false, false]);
   const other = open();
   await other.type('\x04');
   expect([other.told, await other.next()]).toEqual([['end'], undefined]);
