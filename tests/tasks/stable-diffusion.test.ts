@@ -252,6 +252,14 @@ describe('adapters', () => {
     expect(pipe.active_adapters()).toEqual([]);
     expect(await picture()).toEqual(plain);
   });
+  test('that are loaded at once are all there', async () => {
+    const failed = pipe.load_lora_weights(CASE, { adapter_name: 'none' }).catch(() => 'failed');
+    const loads = [failed, pipe.load_lora_weights(LORA), pipe.load_lora_weights(old())];
+    expect(await Promise.all(loads)).toEqual(['failed', [], []]);
+    expect(pipe.active_adapters()).toEqual(['default_0', 'default_1']);
+    pipe.unload_lora_weights();
+    expect(pipe.active_adapters()).toEqual([]);
+  });
 });
 
 describe('a device of its own', () => {

@@ -10,13 +10,20 @@ export type LoadLora = SourceOptions & { adapter_name?: string | undefined; sign
 
 const PARTS = ['unet', 'text_encoder'] as const;
 
-/** Adapters by name, with the models that have them: the same for all pipelines of the same models. */
-const known = new WeakMap<Parts, Map<string, (typeof PARTS)[number][]>>();
+type Known = {
+  /** Adapters by name, with the models that have them. */
+  loaded: Map<string, (typeof PARTS)[number][]>;
+  /** The last load, whatever became of it: the next waits, as it keeps what is active. */
+  last: Promise<unknown>;
+};
+/** The same for all pipelines of the same models. */
+const known = new WeakMap<Parts, Known>();
 
 /** The methods of a pipeline for its adapters, by diffusers' names. Each does what it says for all models, or nothing. */
 export function loras(parts: Parts) {
-  const loaded = known.get(parts) ?? new Map<string, (typeof PARTS)[number][]>();
-  known.set(parts, loaded);
+  const state: Known = known.get(parts) ?? { loaded: new Map(), last: Promise.resolve() };
+  known.set(parts, state);
+  const { loaded } = state;
   const ready = (where: string) => {
     checkOpen(parts);
     const merged = PARTS.find((part) => parts[part].merged_adapters().length > 0);
@@ -36,38 +43,43 @@ export function loras(parts: Parts) {
       loaded.delete(name);
     }
   };
+  const load = async (from: ModelSource, options: LoadLora): Promise<string[]> => {
+    ready('load_lora_weights');
+    const { adapter_name = freeName(loaded), ...source } = options;
+    if (loaded.has(adapter_name))
+      throw new UserError(`[load_lora_weights] '${adapter_name}' is loaded: give another name`);
+    const checkpoint = await openCheckpoint(from, { ...source, ...(await fileOf(from, source)) });
+    await checkpoint.close();
+    const found = partsIn(checkpoint.tensors.keys());
+    const wanted = PARTS.filter((part) => found.includes(part));
+    if (wanted.length === 0) {
+      const few = [...checkpoint.tensors.keys()].slice(0, 2).join(', ');
+      throw new UserError(
+        `[${checkpoint.name}] no LoRA of a Stable Diffusion: got ${few}, want unet... or lora_unet_...`,
+      );
+    }
+    const done: (typeof PARTS)[number][] = [];
+    const unused: string[] = [];
+    try {
+      for (const part of wanted) {
+        const [names, weights] = [parts[part].active_adapters(), parts[part].adapter_weights()];
+        unused.push(...(await parts[part].load_adapter(from, adapter_name, { ...source, part })));
+        done.push(part);
+        parts[part].set_adapters([...names, adapter_name], [...weights, 1]);
+      }
+    } catch (error) {
+      for (const part of done) parts[part].delete_adapters(adapter_name);
+      throw error;
+    }
+    loaded.set(adapter_name, done);
+    return unused;
+  };
   return {
     /** Loads a file or folder (diffusers' or kohya's names) beside the weights, at full strength. Gives the tensors of it that nothing takes. */
     async load_lora_weights(from: ModelSource, options: LoadLora = {}): Promise<string[]> {
-      ready('load_lora_weights');
-      const { adapter_name = freeName(loaded), ...source } = options;
-      if (loaded.has(adapter_name))
-        throw new UserError(`[load_lora_weights] '${adapter_name}' is loaded: give another name`);
-      const checkpoint = await openCheckpoint(from, { ...source, ...(await fileOf(from, source)) });
-      await checkpoint.close();
-      const found = partsIn(checkpoint.tensors.keys());
-      const wanted = PARTS.filter((part) => found.includes(part));
-      if (wanted.length === 0) {
-        const few = [...checkpoint.tensors.keys()].slice(0, 2).join(', ');
-        throw new UserError(
-          `[${checkpoint.name}] no LoRA of a Stable Diffusion: got ${few}, want unet... or lora_unet_...`,
-        );
-      }
-      const done: (typeof PARTS)[number][] = [];
-      const unused: string[] = [];
-      try {
-        for (const part of wanted) {
-          const [names, weights] = [parts[part].active_adapters(), parts[part].adapter_weights()];
-          unused.push(...(await parts[part].load_adapter(from, adapter_name, { ...source, part })));
-          done.push(part);
-          parts[part].set_adapters([...names, adapter_name], [...weights, 1]);
-        }
-      } catch (error) {
-        for (const part of done) parts[part].delete_adapters(adapter_name);
-        throw error;
-      }
-      loaded.set(adapter_name, done);
-      return unused;
+      const loading = state.last.then(() => load(from, options));
+      state.last = loading.catch(() => {});
+      return loading;
     },
     /** These adapters, each with its weight, and no others. */
     set_adapters(adapter_names: string | readonly string[], adapter_weights: number | readonly number[] = 1): void {
