@@ -156,6 +156,24 @@ describe('pictures in tiles', () => {
   });
 });
 
+describe('a Mistral', () => {
+  it('sees a window, and has all of its context', async () => {
+    const open = (config: object) =>
+      LlavaForConditionalGeneration.from_pretrained(originalFolder({ config: { model_type: 'llava_mistral', ...config } }));
+    using near = await open({ sliding_window: 3 });
+    using far = await open({ sliding_window: null });
+    expect([near.config.text_config.model_type, near.sizes.max_position_embeddings]).toEqual(['mistral', 1024]);
+    const ids = [1, 5, 6, 7, 8, 9];
+    const logits = async (model: typeof near) => {
+      const made = model.forward({ input_ids: tensor([ids], { dtype: 'i32' }) }).logits;
+      return (await made.tolist()) as number[][][];
+    };
+    const [[a], [b]] = [await logits(near), await logits(far)];
+    expect(a!.slice(0, 3)).toEqual(b!.slice(0, 3)); // nothing is out of sight yet
+    for (let i = 3; i < ids.length; i++) expect(a![i]).not.toEqual(b![i]);
+  });
+});
+
 describe('where words looked', () => {
   it('is drawn on the tile that shows all of the picture', async () => {
     using look = await pipeline('image-text-to-text', originalFolder({ config: ANYRES }));

@@ -36,7 +36,8 @@ const PROJECTOR = 'model.mm_projector';
 /** Layers of its projector are parts of a torch.nn.Sequential, with activations between them. */
 const MOST_LAYERS = 8;
 const TOWER = 'model.vision_tower.vision_tower';
-const MODEL_TYPES = ['llava', 'llava_llama', 'llava_mistral'];
+/** The language model of each kind. */
+const TEXTS: Record<string, string> = { llava: 'llama', llava_llama: 'llama', llava_mistral: 'mistral' };
 const RATIOS = ['square', 'pad', 'anyres'];
 
 /** https://github.com/haotian-liu/LLaVA: the tower is a CLIP of its own, unless it was trained with the rest. */
@@ -70,7 +71,7 @@ export const llavaOriginal: Layout = {
       if (known.includes(value as string)) return value as string;
       throw new UserError(`[${this.name}] ${field}: got ${JSON.stringify(value)}, want one of ${known.join(', ')}`);
     };
-    oneOf('model_type', MODEL_TYPES);
+    const kind = oneOf('model_type', Object.keys(TEXTS));
     const vision = (isObject(file?.vision_config) ? file.vision_config : file) ?? ownTower(shapes, own);
     if (!vision) {
       const name = own.mm_vision_tower ?? 'openai/clip-vit-large-patch14-336';
@@ -80,16 +81,10 @@ export const llavaOriginal: Layout = {
     }
     const [vocab_size, hidden_size] = shapeOf(shapes, 'model.embed_tokens.weight', this.name);
     const layers = countLayers(shapes, `${PROJECTOR}.weight`) + countLayers(shapes, `${PROJECTOR}.*.weight`);
-    const { max_position_embeddings: most, sliding_window: window } = own as Record<string, number | null | undefined>;
     return {
       ...own,
       model_type: 'llava',
-      // up to a window the sums are those of all keys
-      text_config: {
-        ...own,
-        ...{ model_type: 'llama', vocab_size, hidden_size },
-        ...(window && { max_position_embeddings: Math.min(window, most ?? window) }),
-      },
+      text_config: { ...own, model_type: TEXTS[kind], vocab_size, hidden_size },
       vision_config: { ...vision, model_type: vision.model_type ?? 'clip_vision_model' },
       image_token_index: own.image_token_index ?? IMAGE_TOKEN_INDEX,
       vision_feature_layer: own.mm_vision_select_layer ?? -2,
