@@ -97,8 +97,8 @@ async function converse(
     },
     '/load': async (file) => {
       const notes = await session.load(await explain(named(file), 'cannot be read', () => readFile(file)));
-      messages = [...system]; // what is loaded may have none
-      messages = messagesOf(notes.messages);
+      messages = [...system]; // where those of the file are broken
+      messages = messagesOf(notes.messages, system);
       print(`${session.tokens.length} tokens, ${messages.length} messages`);
     },
     '/stats': () => {
@@ -111,6 +111,7 @@ async function converse(
     const pictures = shown.map((image) => ({ type: 'image' as const, image }));
     const content = pictures.length > 0 ? [...pictures, { type: 'text' as const, text }] : text;
     const asked: VisionMessage[] = [...messages, { role: 'user', content }];
+    const before = session.last;
     try {
       for await (const piece of session.stream(asked, { ...told, signal: answering.signal }))
         write(visibleLines(piece));
@@ -120,10 +121,10 @@ async function converse(
       answering = undefined;
       print('');
     }
-    const said = session.last!.text;
-    if (said === '') return; // stopped before a word: as if it had not been asked
+    const { last } = session;
+    if (!last || last === before || last.text === '') return; // stopped before a word: as if it had not been asked
     shown = [];
-    messages = [...asked, { role: 'assistant', content: said }];
+    messages = [...asked, { role: 'assistant', content: last.text }];
   };
   print(paint(terminal, 'dim', greeting));
   typed.open();
@@ -146,8 +147,9 @@ async function converse(
   typed.close();
 }
 
-/** The messages that were saved with a session; none where it was saved by other means. */
-function messagesOf(note = '[]'): VisionMessage[] {
+/** The messages that were saved with a session; those of a new conversation where it was saved by other means. */
+export function messagesOf(note: string | undefined, system: readonly VisionMessage[]): VisionMessage[] {
+  if (note === undefined) return [...system];
   try {
     const messages = JSON.parse(note);
     if (Array.isArray(messages)) return messages;
