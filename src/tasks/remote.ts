@@ -50,7 +50,8 @@ const taken = new WeakSet<Worker>();
 /**
  * Opens `task` in a worker. What it is called with is copied, but for functions: they are called here, and what they give back
  * goes nowhere. Tensors in results have their values on the host. When the worker ends by itself, calls under way throw a
- * DeviceLost and the next starts another. Throws a UserError where none starts.
+ * DeviceLost and the next starts another, with the task as it was opened: without adapters or tiles that came later. Throws a
+ * UserError where none starts.
  */
 export async function remote(task: string, model: unknown, options: InWorker): Promise<Remote> {
   const { worker, signal, ...rest } = options;

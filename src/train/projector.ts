@@ -58,7 +58,7 @@ export class ProjectorTraining implements Disposable {
     return this.#optimizer.steps;
   }
 
-  /** Learns from some lessons; gives the mean loss of the tokens of their answers. Where that is no number nothing is learned. */
+  /** Learns from some lessons; gives the mean loss of the tokens of their answers. Throws a UserError where that is no number. */
   async step(lessons: readonly PictureLesson[], { signal }: { signal?: AbortSignal } = {}): Promise<number> {
     using batch = await this.#pack(lessons);
     this.#optimizer.options.lr = this.rate(this.steps);
