@@ -37,7 +37,10 @@ export type WithAdapters = {
   delete_adapters(adapter_names: string | readonly string[]): void;
   /** The tensors of an adapter by their names in its file: what may be trained. */
   get_adapter_state_dict(adapter_name?: string): ReadonlyMap<string, Tensor>;
-  /** Adds what the active adapters do to the weights themselves: no cost at each pass, until `unmerge_adapter`. */
+  /**
+   * Adds what the active adapters do to the weights themselves: no cost at each pass, until `unmerge_adapter`. Throws a
+   * UserError for weights that are quantised, or those of two layers.
+   */
   merge_adapter(): Promise<void>;
   /** The weights as they are in the checkpoint, to the bit, which is read again; the adapters act beside them. */
   unmerge_adapter(): Promise<void>;
@@ -47,14 +50,19 @@ const listOf = <T>(one: T | readonly T[]): readonly T[] => (Array.isArray(one) ?
 
 export class Adapters {
   readonly #weights = new Map<string, Tensor>(); // [out, in, ...] by path
+  readonly #tied = new Set<string>(); // paths whose weights are those of another layer
   readonly #loaded = new Map<string, Adapter>();
   #active: { name: string; weight: number }[] = [];
   #merged = false;
   readonly #scales = new Map<string, Tensor>();
 
-  /** Says that a linear or a convolution is at this path; gives what the active adapters add to it, at any time. */
-  of(path: string, weight: Tensor): () => Scaled[] {
+  /**
+   * Says that a linear or a convolution is at this path, perhaps with the weights of another layer (`isTied`); gives what the
+   * active adapters add to it, at any time.
+   */
+  of(path: string, weight: Tensor, isTied: boolean): () => Scaled[] {
     this.#weights.set(path, weight);
+    if (isTied) this.#tied.add(path);
     return () =>
       this.#merged ? [] : this.#deltas(path).map(({ a, b, scale }) => ({ a, b, scale: this.#scale(scale) }));
   }
@@ -155,6 +163,11 @@ export class Adapters {
         known('get_adapter_state_dict', adapter_name).named,
       merge_adapter: async () => {
         separate('merge_adapter');
+        const [shared] = merged().find(([path]) => this.#tied.has(path)) ?? [];
+        if (shared !== undefined) {
+          const got = `${shared} has the weights of another layer`;
+          throw new UserError(`[merge_adapter] ${got}: merging would change that, too. Leave it unmerged`);
+        }
         const packed = merged().find(([, w]) => isQuantised(w.dtype));
         if (packed) {
           const got = `${packed[0]} is ${packed[1].dtype}`;

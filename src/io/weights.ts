@@ -83,7 +83,7 @@ export class Weights {
 
   /** What adapters add to the products with a matrix that `linear` named, at any time. */
   adapted(weight: Tensor) {
-    return this.adapters.of(this.#place, weight);
+    return this.adapters.of(this.#place, weight, this.#place !== this.#path);
   }
 
   #get(name: string, shape: Shape, use: WeightUse): Tensor {

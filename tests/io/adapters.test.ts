@@ -4,7 +4,17 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { assign } from '../../src/exec/run.ts';
-import { compile, type Device, grad, LlamaForCausalLM, run, setDevice, tensor, trim } from '../../src/index.ts';
+import {
+  compile,
+  type Device,
+  grad,
+  LlamaForCausalLM,
+  run,
+  setDevice,
+  tensor,
+  trim,
+  writeSafetensors,
+} from '../../src/index.ts';
 import { loraConfig } from '../../src/io/lora-config.ts';
 import { asFiles, openCase } from '../goldens/files.ts';
 import { loss, withAdapters } from '../goldens/peft.ts';
@@ -96,6 +106,32 @@ describe('adapters', () => {
     const files = asFiles('a', ['adapter_config.json', 'adapter_model.safetensors'], bytes);
     expect(await model.load_adapter((await files.checkpoint()) as File[])).toEqual([]);
   });
+});
+
+it('of an output layer that is tied to the embeddings act beside it, and are not merged into both', async () => {
+  using tied = await LlamaForCausalLM.from_pretrained('tests/goldens/cases/llama-gqa');
+  const [V, D] = tied.named_parameters().get('model.embed_tokens.weight')!.shape as [number, number];
+  const folder = await mkdtemp(path.join(tmpdir(), 'tessera-test-'));
+  try {
+    const config = { peft_type: 'LORA', r: 1, lora_alpha: 1, target_modules: ['lm_head'] };
+    await writeFile(`${folder}/adapter_config.json`, JSON.stringify(config));
+    const half = (...shape: [number, number]) => {
+      return { dtype: 'F32', shape, data: new Float32Array(shape[0] * shape[1]).fill(0.5) } as const;
+    };
+    const lora = new Map([
+      ['base_model.model.lm_head.lora_A.weight', half(1, D)],
+      ['base_model.model.lm_head.lora_B.weight', half(V, 1)],
+    ]);
+    await writeFile(`${folder}/adapter_model.safetensors`, writeSafetensors(lora));
+    const base = await logits(tied);
+    await tied.load_adapter(folder);
+    const beside = await logits(tied);
+    expect(beside).not.toEqual(base);
+    await expect(tied.merge_adapter()).rejects.toThrow('[merge_adapter] lm_head has the weights of another layer');
+    expect(await logits(tied)).toEqual(beside);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 describe('what does not fit', () => {
