@@ -80,10 +80,13 @@ export async function packTensors(result: unknown): Promise<unknown> {
     if (!found.has(value)) found.set(value, { shape: value.shape, dtype: value.dtype });
     return { [TENSOR]: found.get(value) };
   });
-  await run([...found.keys()]);
-  for (const [t, to] of found) to.data = await t.data();
-  for (const t of found.keys()) t.dispose();
-  return packed;
+  try {
+    await run([...found.keys()]);
+    for (const [t, to] of found) to.data = await t.data();
+    return packed;
+  } finally {
+    for (const t of found.keys()) t.dispose();
+  }
 }
 
 /** The same result with tensors whose values are here, on the host, and with pictures. */

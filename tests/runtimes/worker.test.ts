@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OutOfMemory } from '../../src/gpu/pool.ts';
-import { DeviceLost, pipeline, type Tensor, tensor, UserError } from '../../src/index.ts';
+import { DeviceLost, pipeline, run, type Tensor, tensor, UserError } from '../../src/index.ts';
 import { packError, packTensors, unpackError, unpackTensors } from '../../src/tasks/wire.ts';
 import { build } from '../cli/run.ts';
 import { END, letterTokenizer, START } from '../tasks/support.ts';
@@ -92,4 +92,12 @@ test('tensors in results arrive with their values', async () => {
   expect([await first.tolist(), await got.sum.tolist(), await got.again.tolist()]).toEqual([...want, want[1]]);
   expect([first.dtype, second.flags.dtype, await second.flags.tolist()]).toEqual(['f16', 'bool', [true, false]]);
   await expect(sum.add(1).data()).rejects.toThrow('was disposed'); // what was sent
+});
+
+test('nothing is left of a result that cannot be sent', async () => {
+  const [one, other] = [tensor([1]), tensor([2])];
+  await run([one, other]);
+  other.dispose();
+  await expect(packTensors([one, other.add(1)])).rejects.toThrow('was disposed');
+  await expect(one.add(1).data()).rejects.toThrow('was disposed');
 });
