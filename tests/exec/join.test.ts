@@ -74,7 +74,11 @@ const CASES: Record<string, { make(): Tensor[]; dispatches: number; gpu?: number
   'a product behind another of heads, whose threads write other elements': {
     make: () => {
       const heads = matmulOfHeads(values(1, 1, 4, 4, 8), values(2, 1, 4, 8, 16), 'f32'); // a view of [1, rows, heads, 16]
-      return [values(3, 1, 4, 4, 8).matmul(values(4, 1, 4, 8, 16)).add(heads.transpose(-3, -2))];
+      return [
+        values(3, 1, 4, 4, 8)
+          .matmul(values(4, 1, 4, 8, 16))
+          .add(heads.transpose(-3, -2)),
+      ];
     },
     dispatches: 2,
   },

@@ -159,7 +159,9 @@ describe('pictures in tiles', () => {
 describe('a Mistral', () => {
   it('sees a window, and has all of its context', async () => {
     const open = (config: object) =>
-      LlavaForConditionalGeneration.from_pretrained(originalFolder({ config: { model_type: 'llava_mistral', ...config } }));
+      LlavaForConditionalGeneration.from_pretrained(
+        originalFolder({ config: { model_type: 'llava_mistral', ...config } }),
+      );
     using near = await open({ sliding_window: 3 });
     using far = await open({ sliding_window: null });
     expect([near.config.text_config.model_type, near.sizes.max_position_embeddings]).toEqual(['mistral', 1024]);
