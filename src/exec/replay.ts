@@ -70,8 +70,7 @@ export class Replay {
     this.#device = device;
     this.#plan = plan;
     this.#outputs = outputs.map((t) => t.nbytes);
-    this.#params = plan.params.byteLength > 0 ? device.pool.acquire(plan.params.byteLength, 'uniform') : null;
-    if (this.#params) device.write(this.#params, 0, plan.params);
+    this.#params = this.#upload();
     this.#bindGroups = plan.steps.map(() => new Map());
     this.#pieces = pieces(plan.steps, device.capabilities.software);
   }
@@ -127,10 +126,29 @@ export class Replay {
     } catch (error) {
       for (const buffer of outputs) device.pool.release(buffer);
       if (device.isLost) device.check();
+      if (this.#params?.isBroken) this.#renew();
       throw error instanceof OutOfMemory ? this.#tooLarge(shared, error) : error;
     }
     this.#proven = true;
     return outputs;
+  }
+
+  /** The parameters on the device, if there are any. */
+  #upload(): Buffer | null {
+    const { params } = this.#plan;
+    if (params.byteLength === 0) return null;
+    const buffer = this.#device.pool.acquire(params.byteLength, 'uniform');
+    this.#device.write(buffer, 0, params);
+    return buffer;
+  }
+
+  /** Other parameters for the next run, in the place of those that the device had no memory for. */
+  #renew(): void {
+    const made = this.#upload();
+    this.dispose();
+    this.#params = made;
+    for (const groups of this.#bindGroups) groups.clear();
+    this.#bound.length = 0;
   }
 
   /** Frees what plans share, and says what this one takes and what would fit. */

@@ -5,13 +5,14 @@ import { compile, type Device, defaultDevice, setDevice, tensor } from '../../sr
 
 const STORAGE_AND_MAP_READ = 0x81; // a usage that no buffer may have
 
-/** The driver has no memory for the next `times` buffers of a number of floats. Gives how many there are still to come. */
-function starve({ gpu }: Device, floats: number, times: number, usage = 0x80): () => number {
+/** The driver has no memory for the next `times` buffers of a number of floats, or of any. Gives how many there are still to come. */
+function starve({ gpu }: Device, floats: number | undefined, times: number, usage = 0x80): () => number {
   const [make, pop] = [gpu.createBuffer.bind(gpu), gpu.popErrorScope.bind(gpu)];
   let failed = false;
   let left = times;
   gpu.createBuffer = (wanted) => {
-    if (wanted.size !== sizeClass(4 * floats) || !(wanted.usage & usage) || left === 0) return make(wanted);
+    const isMeant = floats === undefined || wanted.size === sizeClass(4 * floats);
+    if (!isMeant || !(wanted.usage & usage) || left === 0) return make(wanted);
     left--;
     failed = true;
     gpu.pushErrorScope('validation');
@@ -35,6 +36,7 @@ describe('a driver that has no memory, and then has', () => {
     ['what is uploaded', 5000, 0x80],
     ['what is computed', 6000, 0x80],
     ['what is read', 6000, 0x1],
+    ['its parameters', undefined, 0x40],
   ])('for %s', async (_, floats, usage) => {
     const device = await fresh();
     const left = starve(device, floats, 2, usage);
