@@ -3,7 +3,7 @@
 // `detail` one caption in two is full, and then `wrong` is a full caption of almost the same scene. Without a count it goes on for ever.
 // With "give": "lessons" a line is {pictures, scenes, questions} of one scene, two or none, and so many pictures;
 // with "give": "exam" it is {scene, questions}, one of each kind, and a picture; with "pairs" and "talk" only these;
-// with "sights" only pictures and their scenes.
+// with "sights" only pictures and their scenes, of `least` things or more.
 // With `poster` they are of one big thing, sometimes of two: {concepts, hands} are the names to choose from.
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -26,7 +26,7 @@ await writeFile(bundle, outputFiles[0].contents);
 const { openWorld, Random, makeScene, changed, caption, render, ask, compare, questioned, talk, isUnseen, COLOUR_NAMES, PLACES, SIDE } =
   await import(pathToFileURL(bundle).href);
 await rm(dirname(bundle), { recursive: true });
-const { seed, split, first = 0, count = Infinity, wording, detail, poster, give = 'captions' } = JSON.parse(process.argv[2]);
+const { seed, split, first = 0, count = Infinity, wording, detail, poster, give = 'captions', least = 1 } = JSON.parse(process.argv[2]);
 const world = await openWorld((file) => readFile(at(`../world/${file}`)));
 process.stdout.on('error', () => process.exit()); // the reader is done
 
@@ -46,7 +46,8 @@ const makers = {
     return { line: { scene, questions }, scenes: [scene] };
   },
   sights(index) {
-    const scene = makeScene(world, { seed, index, split });
+    let scene = makeScene(world, { seed, index, split });
+    for (let k = 1; scene.things.length < least; k++) scene = makeScene(world, { seed: seed + 1000 * k, index, split });
     return { line: { scenes: [scene], questions: [] }, scenes: [scene] };
   },
   /** Half of the pairs differ in one truth, so that no answer is rare. */
