@@ -12,7 +12,7 @@ export type Elementwise = { root: Tensor; members: Tensor[]; leaves: Tensor[] };
  */
 export type Group = Elementwise & { producer?: Tensor; prologue?: Elementwise };
 
-const STORAGE_BUFFERS = 8; // per stage, the WebGPU default that every adapter has
+export const STORAGE_BUFFERS = 8; // per stage, the WebGPU default that every adapter has
 const EPILOGUE_BUFFERS = 2; // beside those of the kernel itself
 const PROLOGUE_BUFFERS = 4; // in the place of one of them
 const MAX_MEMBERS = 64; // drivers compile long functions in more than linear time; ops and their gradients have about 20

@@ -8,7 +8,7 @@ import { elementOf, type Shader } from '../gpu/shader.ts';
 import { isContiguous } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type Chain, workgroupOf } from './fuse.ts';
-import type { Group } from './group.ts';
+import { type Group, STORAGE_BUFFERS } from './group.ts';
 import type { Dispatch } from './kernel.ts';
 
 export type Part = { dispatch: Dispatch; chain?: Chain; shader: Shader; group: Group };
@@ -18,7 +18,6 @@ export type Joint = { parts: Part[]; stacked: boolean };
 /** Elements that a part writes at most: larger ones fill a device by themselves, and would wait for each other in memory. */
 const ELEMENTS = { software: 2 ** 15, gpu: 2 ** 22 };
 const NEAR = 32; // dispatches before it in which a part looks for its place
-const STORAGE_BUFFERS = 8; // of a stage, the WebGPU default that every adapter has
 
 const workerOf = ({ group }: Part): Tensor => group.producer ?? group.root;
 const shares = (part: Part): boolean => workerOf(part).op!.shares?.(workerOf(part).inputs) === true;
