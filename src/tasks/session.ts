@@ -49,15 +49,16 @@ export type Chat<I> = {
 type PromptRow = { ids: readonly number[] } & Partial<Inserts>;
 
 /**
- * Answers run one after the other: `stream` waits for its turn. `save`, `load` and `reset` are refused while another call is
- * at work or waits, since in the loop of an answer they would wait for themselves. `dispose` ends an answer before its next
- * token.
+ * Answers run one after the other: `stream` waits for its turn. In the loop of an answer it would wait for itself, so it is
+ * refused while a reader has a piece and has not asked for the next; `save`, `load` and `reset` are while another call is at
+ * work or waits. `dispose` ends an answer before its next token.
  */
 export class Session<I = string | readonly Message[]> implements Disposable {
   readonly #chat: Chat<I>;
   readonly #held: { at?: Held | undefined } = {};
   #turn: Promise<unknown> = Promise.resolve();
   #calls = 0; // at work or waiting
+  #isWithReader = false;
   #isOver = false;
   /** The last answer. */
   last: Answer | undefined;
@@ -77,9 +78,11 @@ export class Session<I = string | readonly Message[]> implements Disposable {
 
   /**
    * The answer to messages, or what follows a text, piece by piece. What the session knows of the prompt is not computed
-   * again. Leaving the loop ends the answer.
+   * again. Leaving the loop ends the answer. Throws a UserError in the loop of another answer of this session.
    */
   async *stream(input: I, options: TextOptions = {}): AsyncGenerator<string, Answer> {
+    if (this.#isWithReader) await new Promise((resolve) => setTimeout(resolve)); // a reader elsewhere comes back by itself
+    if (this.#isWithReader) this.#checkFree('stream');
     using _ = await this.#take();
     return yield* this.#answer(input, options);
   }
@@ -150,12 +153,12 @@ export class Session<I = string | readonly Message[]> implements Disposable {
         else if (isEnd) finish_reason = 'eos';
         else if (ids.length === max_new_tokens) finish_reason = 'length';
         const isLast = finish_reason !== 'aborted';
-        if (piece !== '') yield piece;
+        if (piece !== '') yield* this.#give(piece);
         if (isLast) break;
       }
       if (finish_reason !== 'stop') {
         const rest = note(stops.push(text.end()) + stops.end());
-        if (rest !== '') yield rest;
+        if (rest !== '') yield* this.#give(rest);
       }
     } finally {
       const total_ms = performance.now() - start;
@@ -172,6 +175,15 @@ export class Session<I = string | readonly Message[]> implements Disposable {
       this.last = { text: whole, prompt_ids, ids, finish_reason, stats };
     }
     return this.last;
+  }
+
+  *#give(piece: string): Generator<string> {
+    this.#isWithReader = true;
+    try {
+      yield piece;
+    } finally {
+      this.#isWithReader = false;
+    }
   }
 
   /** The tokens and the cache behind them, as a safetensors file; `notes` are for whoever loads it. */

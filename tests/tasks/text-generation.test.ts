@@ -138,6 +138,20 @@ describe('a session', () => {
     other.dispose();
   });
 
+  it('refuses an answer in the loop of another, which would wait for itself', async () => {
+    const whole = await anew('hello');
+    using session = generate.session();
+    let text = '';
+    for await (const piece of session.stream('hello', OPTIONS)) {
+      text += piece;
+      await expect(say(session, 'other')).rejects.toThrow('[session] stream: got it while another call is at work');
+    }
+    expect(text).toBe(whole);
+    expect(await say(session, 'hello')).toBe(whole);
+    for await (const _ of session.stream('hello', OPTIONS)) break;
+    expect(await say(session, 'hello')).toBe(whole);
+  });
+
   it('refuses to be put away, taken up or begun anew while an answer is under way', async () => {
     const whole = await anew('hello');
     using session = generate.session();
