@@ -1,4 +1,5 @@
 // A model's folder again, with other values in some of its tensors. Node, Deno and Bun only.
+import { makeFolder } from '../gpu/make-folder.ts';
 import { openCheckpoint } from './checkpoint.ts';
 import { UserError } from './error.ts';
 import { viewCheckpoint } from './layouts/index.ts';
@@ -39,6 +40,8 @@ const evenly = (x: number) => {
   return x - low > 0.5 || (x - low === 0.5 && low % 2 === 1) ? low + 1 : low;
 };
 
+type Values = ReadonlyMap<string, Float32Array>;
+
 /**
  * Writes all files of a model to a folder on disk. `values` are new ones by the names that transformers has; they are stored
  * under the names and in the formats of the old.
@@ -46,51 +49,46 @@ const evenly = (x: number) => {
 export async function saveModel(
   from: ModelSource,
   to: string,
-  values: ReadonlyMap<string, Float32Array>,
+  values: Values,
   options: SourceOptions = {},
 ): Promise<void> {
   const { folder } = await locate(from, options);
   const checkpoint = await openCheckpoint(from, options);
   try {
     const { views, layout } = await viewCheckpoint(checkpoint);
-    const changed = new Map<string, Map<string, Float32Array>>(); // by file
+    const beside = layout.beside && `${layout.beside.folder}.`; // how the names of its tensors begin
+    const changed = new Map<string, Map<string, Float32Array>>(); // by folder and name of their file
     for (const [path, data] of values) {
       const view = views.get(path);
       const stored = view && checkpoint.tensors.get(view.tensor);
       if (!stored || view.rows || view.transpose || !(stored.info.dtype in ENCODE)) {
         throw new UserError(`[${checkpoint.name}] ${path} cannot be written back: want a tensor of F32, F16 or BF16`);
       }
-      const { name } = stored.source;
-      changed.set(name, (changed.get(name) ?? new Map()).set(view.tensor, data));
+      const isBeside = beside !== undefined && view.tensor.startsWith(beside);
+      const file = isBeside ? `${layout.beside!.folder}/${stored.source.name}` : stored.source.name;
+      const name = isBeside ? view.tensor.slice(beside.length) : view.tensor;
+      changed.set(file, (changed.get(file) ?? new Map()).set(name, data));
     }
-    await copyFiles(folder, to, (source, path) => {
-      const new_values = changed.get(source.name);
-      return new_values ? replace(source, path, new_values) : copy(source, path);
-    });
-    const beside = layout.beside?.folder;
-    const isThere =
-      beside !== undefined &&
-      (
-        await folder
-          .at(beside)
-          .list()
-          .catch(() => [])
-      ).length > 0;
-    if (!isThere) return;
-    const { mkdir } = await import('node:fs/promises');
-    await mkdir(`${to}/${beside}`, { recursive: true });
-    await copyFiles(folder.at(beside), `${to}/${beside}`, copy);
+    await copyFiles(folder, to, '', changed);
+    if (layout.beside) await copyFiles(folder.at(layout.beside.folder), to, `${layout.beside.folder}/`, changed);
   } finally {
     await checkpoint.close();
   }
 }
 
-async function copyFiles(from: Folder, to: string, write: (source: ByteSource, path: string) => Promise<void>) {
-  for (const file of await from.list()) {
+/** Those of a folder, if it is there, to `to` below a path, with what changed in them. */
+async function copyFiles(from: Folder, to: string, below: string, changed: ReadonlyMap<string, Values>): Promise<void> {
+  const files = await from.list().catch((error) => {
+    if (below === '') throw error;
+    return [];
+  });
+  if (files.length > 0) await makeFolder(`${to}/${below}`);
+  for (const file of files) {
     const source = await from.open(file);
     if (!source) continue;
     try {
-      await write(source, `${to}/${file}`);
+      const values = changed.get(below + source.name);
+      await (values ? replace(source, `${to}/${below}${file}`, values) : copy(source, `${to}/${below}${file}`));
     } finally {
       await source.close?.();
     }
@@ -104,7 +102,7 @@ const copy = (source: ByteSource, path: string): Promise<void> =>
       await write(await source.read(at, Math.min(PIECE, source.size - at)));
   });
 
-async function replace(source: ByteSource, path: string, values: ReadonlyMap<string, Float32Array>): Promise<void> {
+async function replace(source: ByteSource, path: string, values: Values): Promise<void> {
   const { tensors, metadata } = await readHeader(source);
   const read = (name: string) => {
     const { dtype, begin, end } = tensors.get(name)!;

@@ -28,7 +28,10 @@ export type LlamaInputs = {
   /** Tokens [B, L], or in their place what stands for them, [B, L, D]. */
   input_ids?: Tensor;
   inputs_embeds?: Tensor;
-  /** 1 for tokens, 0 for padding: [B, L], with a cache [B, its capacity]; or what each token may see, [B, 1, L, L]. */
+  /**
+   * 1 for tokens, 0 for padding: [B, L], with a cache [B, its capacity]; or what each token may see, [B, 1, L, L], as where
+   * texts share a row: a window is one of positions then.
+   */
   attention_mask?: Tensor | undefined;
   /** [B or 1, L]; by default counted from 0, or from the cache's length on. */
   position_ids?: Tensor | undefined;
@@ -106,11 +109,14 @@ export function llama(w: Weights, config: Config, window = 0) {
     let x = rest.inputs_embeds ?? embed_tokens(rest.input_ids!); // [B, L, D]
     const L = x.shape[1]!;
     const past = cache?.length ?? 0;
-    const positions = position_ids ?? arange(L).add(past).unsqueeze(0);
+    const counted = arange(L).add(past).unsqueeze(0);
+    const positions = position_ids ?? counted;
     const frequency = rest.inv_freq ?? inv_freq(Number(past) + L);
     const turned = turn(positions, frequency);
     const mask = cache ? visible(cache, L, attention_mask) : keyMask(attention_mask);
-    const near = window > 0 ? inWindow(window, L, cache?.capacity ?? L, past) : undefined;
+    const places = attention_mask?.rank === 4 ? positions : counted;
+    const near =
+      window > 0 ? inWindow(window, cache ? arange(cache.capacity).unsqueeze(0) : places, places) : undefined;
     const seen = { attn_mask: near && mask ? near.where(mask, false) : (near ?? mask), is_causal: !cache };
     const hidden_states = [x];
     for (const [i, layer] of layers.entries()) {

@@ -80,6 +80,6 @@ export function visible({ capacity, length }: KVCache, L: number, attention_mask
   return before.where(keyMask(whole)!, false);
 }
 
-/** Which of S keys are among the last `window` that each of L queries sees, the first of them at `start`: bool [1, 1, L, S]. */
-export const inWindow = (window: number, L: number, S: number, start: number | Tensor): Tensor =>
-  arange(S).gt(arange(L).add(start).sub(window).unsqueeze(-1)).reshape([1, 1, L, S]);
+/** Which keys are among the last `window` that each query sees, by their places [1 or B, S] and [1 or B, L]: bool [1 or B, 1, L, S]. */
+export const inWindow = (window: number, keys: Tensor, queries: Tensor): Tensor =>
+  keys.unsqueeze(1).gt(queries.sub(window).unsqueeze(-1)).unsqueeze(1);

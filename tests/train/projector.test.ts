@@ -18,7 +18,7 @@ import { IGNORED, type PictureLesson, packer } from '../../src/train/packing.ts'
 import { ProjectorTraining } from '../../src/train/projector.ts';
 import { lesson, type World } from '../../src/world/index.ts';
 import { ROOT } from '../cli/run.ts';
-import { llavaFolder, originalFolder } from '../tasks/support.ts';
+import { golden, llavaFolder, originalFolder } from '../tasks/support.ts';
 import { theWorld } from '../world/support.ts';
 
 const STEPS = 6;
@@ -43,11 +43,17 @@ const bits = async (training: ProjectorTraining) =>
   );
 
 describe('packing', () => {
-  it('gives each question the loss that it has alone', async () => {
-    using training = new ProjectorTraining(look, { steps: 1 });
+  const config = JSON.parse(readFileSync(golden('llava/config.json'), 'utf8'));
+  const windowed = { ...config, text_config: { ...config.text_config, model_type: 'mistral', sliding_window: 30 } };
+  it.each([
+    ['', config],
+    [', also one that sees only what is near', windowed], // the picture is further away in the row than in the question
+  ])('gives each question the loss that it has alone%s', async (_, own) => {
+    using model = await pipeline('image-text-to-text', llavaFolder({ 'config.json': JSON.stringify(own) }));
+    using training = new ProjectorTraining(model, { steps: 1 });
     const [one] = lessons(0) as [PictureLesson];
     expect(one.turns.length).toBe(3);
-    const pack = packer(look.processor, look.model.image_token_id);
+    const pack = packer(model.processor, model.model.image_token_id);
     const count = async (turns: PictureLesson['turns']) => {
       using batch = await pack([{ ...one, turns }]);
       return [...(await batch.targets.data())].filter((t) => t !== IGNORED).length;
@@ -187,6 +193,17 @@ describe('a model saved with other values', () => {
     await expect(saveModel(llavaFolder(), folder, new Map([['none', new Float32Array(1)]]))).rejects.toThrow(
       'none cannot be written back',
     );
+  });
+
+  it('keeps a tower that stands beside it, with its new values', async () => {
+    const name = 'vision_tower.pre_layrnorm.bias';
+    const to = path.join(folder, 'original');
+    await saveModel(originalFolder(), to, new Map([[name, new Float32Array(32).fill(0.25)]]));
+    using changed = await pipeline('image-text-to-text', to);
+    expect([...(await changed.model.named_parameters().get(name)!.data())]).toEqual(new Array(32).fill(0.25));
+    const other = 'vision_tower.pre_layrnorm.weight';
+    const values = async (one: ImageTextGenerator) => one.model.named_parameters().get(other)!.data();
+    expect(await values(changed)).toEqual(await values(look));
   });
 
   it('rounds to the nearest half, ties to the even one', () => {
