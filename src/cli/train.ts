@@ -14,7 +14,17 @@ import { ProjectorTraining } from '../train/projector.ts';
 import { lesson } from '../world/index.ts';
 import { curve } from './curve.ts';
 import { withLoaded } from './loaded.ts';
-import { amount, count, type DeviceOptions, type HubOptions, hubOf, whole, withDevice, withHub } from './options.ts';
+import {
+  amount,
+  count,
+  type DeviceOptions,
+  type HubOptions,
+  hubOf,
+  share,
+  whole,
+  withDevice,
+  withHub,
+} from './options.ts';
 import { print, printJson } from './output.ts';
 import { countingBar } from './progress.ts';
 import { readWorld } from './world.ts';
@@ -40,7 +50,7 @@ export function addTrain(program: Command): void {
     .option('--steps <n>', `steps to take (${SETTINGS.steps})`, count)
     .option('--batch-size <n>', `pictures of a step (${SETTINGS.batchSize})`, count)
     .option('--lr <rate>', `the highest learning rate (${SETTINGS.lr})`, amount)
-    .option('--warmup <share>', `of the steps, over which the rate rises (${SETTINGS.warmup})`, amount)
+    .option('--warmup <share>', `of the steps, over which the rate rises (${SETTINGS.warmup})`, share)
     .option('--seed <n>', `which scenes and questions (${SETTINGS.seed})`, whole(0))
     .option('--fresh', "begin with random weights, not with the model's")
     .option('--save-every <n>', 'steps between checkpoints', count, 50)

@@ -25,7 +25,7 @@ function regex(where: string, name: string, text: string): RegExp {
 
 /** Names of modules, of which a path may be the end, or one regular expression for whole paths. */
 function matcher(where: string, name: string, value: unknown): (path: string) => boolean {
-  if (value === 'all-linear') return () => true;
+  if (value === 'all-linear') return (path) => !/(?:^|\.)lm_head$/.test(path); // the output layer is none of them
   if (isText(value)) {
     const whole = regex(where, name, `^(?:${value})$`);
     return (path) => whole.test(path);

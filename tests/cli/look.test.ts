@@ -141,6 +141,8 @@ describe('train projector', () => {
         'projector.safetensors',
         'training.safetensors',
       ]);
+      const slow = await tessera([...args, '--warmup', '2']);
+      expect([slow.code, slow.err]).toEqual([2, expect.stringContaining('Want a number from 0 to 1')]);
       const again = await tessera(args);
       expect([again.code, again.err]).toEqual([2, expect.stringContaining('--resume goes on with it')]);
       const other = await tessera([...args, '--resume', '--seed', '9']);
