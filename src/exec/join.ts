@@ -20,7 +20,7 @@ const ELEMENTS = { software: 2 ** 15, gpu: 2 ** 22 };
 const NEAR = 32; // dispatches before it in which a part looks for its place
 
 const workerOf = ({ group }: Part): Tensor => group.producer ?? group.root;
-const shares = (part: Part): boolean => workerOf(part).op!.shares?.(workerOf(part).inputs) === true;
+const isTiny = (part: Part): boolean => workerOf(part).op!.tiny?.(workerOf(part).inputs) === true;
 /** The buffers of some parts, each with the types of elements that it is bound as. */
 function buffersOf(parts: readonly Part[]): Map<Tensor, Set<string>> {
   const all = new Map<Tensor, Set<string>>();
@@ -41,7 +41,7 @@ function suffice(parts: readonly Part[]): boolean {
 /** Whether two kernels of one op share a tensor, and else read only what is there anyway, so that nothing waits in memory. */
 function meet(a: Part, b: Part): boolean {
   const { op } = workerOf(a);
-  if (workerOf(b).op !== op || !(op!.shares || op!.apart)) return false; // of copies the results would wait
+  if (workerOf(b).op !== op || !(op!.joins || op!.apart)) return false; // of copies the results would wait
   if (a.group === b.group) return true;
   const known = new Set(Object.values(a.dispatch.bindings).map((t) => t.base));
   const read = Object.values(b.dispatch.bindings).flatMap(({ base }) => (base === b.group.root ? [] : [base]));
@@ -93,7 +93,7 @@ function isSmall(part: Part, software: boolean): boolean {
 function fitsBeside({ parts, stacked }: Joint, part: Part, software: boolean): boolean {
   return (
     !stacked &&
-    (shares(part) || parts.some((other) => shares(other) || (!software && meet(other, part)))) &&
+    (isTiny(part) || parts.some((other) => isTiny(other) || (!software && meet(other, part)))) &&
     parts.every((other) => isSmall(other, software)) &&
     workgroupOf(parts[0]!.shader) === workgroupOf(part.shader) &&
     suffice([...parts, part])
@@ -102,7 +102,7 @@ function fitsBeside({ parts, stacked }: Joint, part: Part, software: boolean): b
 
 /** Whether each thread of `part` reads of the one kernel before it what its own number there has written, and nothing else. */
 function fitsOn({ parts: [first, ...more] }: Joint, part: Part, software: boolean): boolean {
-  const may = software ? shares(part) : workerOf(part).op!.shares !== undefined;
+  const may = software ? isTiny(part) : workerOf(part).op!.joins === true;
   if (!first || more.length > 0 || !may || !isSmall(first, software)) return false;
   const [below, above] = [workerOf(first), workerOf(part)];
   const { root } = first.group;

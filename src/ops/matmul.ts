@@ -68,7 +68,8 @@ const product = op<Attrs>(
   {
     name: 'matmul',
     epilogue: true,
-    shares: ([a]) => a!.shape.at(-2)! <= FEW,
+    tiny: ([a]) => a!.shape.at(-2)! <= FEW,
+    joins: true,
     saves: [0, 1],
     // da = dy w^T, dw = a^T dy
     backward: [

@@ -30,17 +30,19 @@ export async function attentionOf(
   const taps = Array.from({ length: model.sizes.num_hidden_layers }, (_, i) =>
     model.tap(`language_model.model.layers.${i}.self_attn`),
   );
-  model.forward({ ...inputs, input_ids });
+  try {
+    model.forward({ ...inputs, input_ids });
+  } finally {
+    for (const tap of taps) tap.close();
+  }
   const maps = taps.map((tap) => tap.attentions[0]!.mean(1).squeeze(0)); // [L, L]
-  for (const tap of taps) tap.close();
   const mean = maps.reduce((sum, map) => sum.add(map)).div(maps.length);
   const looked = mean
     .narrow(0, prompt_ids.length - 1, ids.length)
     .narrow(1, start, size)
     .contiguous();
   await run([looked], { device: model.device });
-  const data = await looked.data();
-  looked.dispose();
+  const data = await looked.data().finally(() => looked.dispose());
   const [whole] = tiles as [PixelValues];
   const each = tiles.length > 1 ? model.get_image_features({ pixel_values: inputs.pixel_values }).shape[1]! : size;
   const side = Math.floor(Math.sqrt(each));

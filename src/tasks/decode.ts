@@ -5,6 +5,7 @@ import { UserError } from '../io/error.ts';
 import { KVCache } from '../nn/kv-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type CausalLM, capacityFor, Decoder, forgetSteps, integers, type Prompt, type Values } from './decoder.ts';
+import { firstBroken } from './finite.ts';
 import type { Generation } from './generation-config.ts';
 import { commonLength, type Row } from './spans.ts';
 
@@ -122,10 +123,9 @@ async function* attempt(
 
 /** Where the numbers end, found by a run of its own. */
 async function notFinite(model: CausalLM, ids: readonly number[][]): Promise<string> {
-  const few = integers(ids.map((row) => row.slice(0, 16)));
+  using few = integers(ids.map((row) => row.slice(0, 16)));
   const { hidden_states } = model.forward({ input_ids: few });
-  const finite = await Promise.all(hidden_states.map(async (t) => Number.isFinite(await t.abs().max().item())));
-  const at = finite.indexOf(false);
+  const at = await firstBroken(hidden_states);
   const last = hidden_states.length - 1;
   const where =
     at < 0

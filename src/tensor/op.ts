@@ -28,11 +28,13 @@ export type Op = {
   epilogue?: boolean;
   /** Inputs that its kernel reads once each, so an elementwise chain before may be computed as it is read. */
   prologue?: readonly number[];
+  /** Whether its kernel is so small that it is worth sharing a dispatch with any other that need not wait for it. */
+  tiny?: (x: readonly Tensor[]) => boolean;
   /**
-   * Whether its kernel is so small that it is worth sharing a dispatch with others that need not wait for one another. What it
-   * reads of the memory of a workgroup it reads before its last barrier: the next kernel of a stack may write there.
+   * Of any size it may share a dispatch of a GPU with others of this op: beside them, or stacked on one. What it reads of the
+   * memory of a workgroup it reads before its last barrier: the next kernel of a stack may write there.
    */
-  shares?: (x: readonly Tensor[]) => boolean;
+  joins?: boolean;
   /** Whether its kernels write different elements, so that none waits for another. */
   apart?: boolean;
   /** The kernels to run, from operands whose layouts are known. */

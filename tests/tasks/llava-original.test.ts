@@ -17,6 +17,7 @@ import {
 } from '../../src/index.ts';
 import { conversation, conversationOf, IMAGE_TOKEN_INDEX, promptOf } from '../../src/io/conversation.ts';
 import { saveModel } from '../../src/io/save-model.ts';
+import { isAttentionWanted } from '../../src/ops/watch.ts';
 import { attentionOf } from '../../src/tasks/attention.ts';
 import { stack } from '../../src/tasks/auto.ts';
 import { plan } from '../../src/tasks/plan.ts';
@@ -189,6 +190,17 @@ describe('where words looked', () => {
       expect(share).toBeGreaterThan(0);
       expect(share).toBeLessThan(1);
     }
+  });
+
+  it('looks no more where the model throws', async () => {
+    using look = await pipeline('image-text-to-text', originalFolder());
+    const forward = () => {
+      expect(isAttentionWanted()).toBe(true);
+      throw new Error('no');
+    };
+    const broken = { ...look, model: { ...look.model, forward } } as unknown as typeof look;
+    await expect(attentionOf(broken, wide, [1, look.model.image_token_id], [5])).rejects.toThrow('no');
+    expect(isAttentionWanted()).toBe(false);
   });
 });
 

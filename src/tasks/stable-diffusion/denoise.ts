@@ -1,11 +1,11 @@
 // The loop of diffusion: from noise to latents, a step at a time. All tensors stay on the device; a step is one recorded
 // plan whose coefficients change.
 import { type Compiled, compile } from '../../exec/compile.ts';
-import { run } from '../../exec/run.ts';
 import { UserError } from '../../io/error.ts';
 import { sinusoids } from '../../nn/timestep.ts';
 import { concat, scalar } from '../../ops/index.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { firstBroken } from '../finite.ts';
 import type { Recorded, Scheduler } from '../schedulers/scheduler.ts';
 import type { Parts } from './parts.ts';
 import type { Random } from './starts.ts';
@@ -158,12 +158,12 @@ async function notFinite(
   const tensors = Object.entries(args).map(([name, v]) => [name, typeof v === 'number' ? scalar(v) : v] as const);
   const blocks = [...new Set([...unet.named_parameters().keys()].map(blockOf))];
   const taps = blocks.map((block) => unet.tap(block));
-  record(unet, scheduler, Object.fromEntries(tensors));
-  const checks = taps.map((tap) => tap.output.mul(0).sum());
-  for (const tap of taps) tap.close();
-  await run(checks);
-  const sums = await Promise.all(checks.map((sum) => sum.item()));
-  const block = blocks[sums.findIndex(Number.isNaN)];
+  try {
+    record(unet, scheduler, Object.fromEntries(tensors));
+  } finally {
+    for (const tap of taps) tap.close();
+  }
+  const block = blocks[await firstBroken(taps.map((tap) => tap.output))];
   const types = new Set([...unet.named_parameters().values()].map(({ dtype }) => dtype));
   const low = [...types].filter((dtype) => dtype !== 'f32');
   const help =
