@@ -17,7 +17,7 @@ export type Estimate = {
 };
 
 /** Bytes of the intermediates of several runs, one after the other, which share slots: all that are made for them. */
-export function shared(runs: readonly Estimate[]): number {
+export function sharedBytes(runs: readonly Estimate[]): number {
   let slots: number[] = [];
   let bytes = 0;
   for (const run of runs) {

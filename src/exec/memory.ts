@@ -14,7 +14,7 @@ type Life = { from: number; to: number };
  * the last that reads it, or a new one (greedy by size, Pisarchyk and Lee 2020, arXiv:2001.03288). Slots come out in
  * descending size, so those of several plans that share them match.
  */
-export function assign(graph: Graph, steps: readonly Access[]): { place: (t: Tensor) => Place; slots: number[] } {
+export function assignSlots(graph: Graph, steps: readonly Access[]): { place: (t: Tensor) => Place; slots: number[] } {
   const places = new Map<Tensor, Place>();
   for (const [index, t] of graph.leaves.entries()) places.set(t, { of: 'leaf', index });
   graph.outputs.forEach((t, index) => {

@@ -8,7 +8,7 @@ import type { Graph } from './graph.ts';
 import { type Group, groups } from './group.ts';
 import { join, type Part } from './join.ts';
 import { constOf, type Dispatch, kernel, type Param } from './kernel.ts';
-import { assign, type Place } from './memory.ts';
+import { assignSlots, type Place } from './memory.ts';
 
 export type Step = {
   label: string;
@@ -151,7 +151,7 @@ export function draft(graph: Graph, capabilities: Capabilities) {
     reads: parts.flatMap(({ dispatch }) => Object.values(dispatch.bindings).map((t) => t.base)),
     writes: parts.map(({ group }) => group.root),
   }));
-  return { all, ...assign(graph, accesses) };
+  return { all, ...assignSlots(graph, accesses) };
 }
 
 /** Floating point operations of a kernel; those of an elementwise chain are its elements. */

@@ -15,6 +15,8 @@ export type Conversation = {
 export const IMAGE = '<image>';
 /** Stands for a picture among tokens. */
 export const IMAGE_TOKEN_INDEX = -200;
+/** A label from which nothing is learned. */
+export const IGNORE_INDEX = -100;
 
 const polite = (who: string) =>
   `A chat between a curious ${who} and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite answers to the ${who}'s questions.`;

@@ -2,7 +2,7 @@
 // of placeholders. Reference: llava/model/llava_arch.py of https://github.com/haotian-liu/LLaVA.
 // n = tokens of a tile, D = hidden_size of the language model.
 import type { Size, Tiling } from '../io/anyres.ts';
-import { IMAGE_TOKEN_INDEX } from '../io/conversation.ts';
+import { IGNORE_INDEX, IMAGE_TOKEN_INDEX } from '../io/conversation.ts';
 import { UserError } from '../io/error.ts';
 import { type Config, pretrained } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
@@ -10,8 +10,6 @@ import { embedding } from '../nn/layers.ts';
 import { concat, stack, tensor, zeros } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { imageFeatures } from './llava.ts';
-
-const IGNORED = -100;
 
 export type MultimodalInputs = Tiling & {
   /** -200 for each picture. */
@@ -39,7 +37,7 @@ function llavaMeta(w: Weights, config: Config) {
 
   function prepare_inputs_labels_for_multimodal(inputs: MultimodalInputs) {
     const { input_ids, attention_mask, images, image_sizes = [] } = inputs;
-    const labels = inputs.labels ?? input_ids.map((row) => row.map(() => IGNORED));
+    const labels = inputs.labels ?? input_ids.map((row) => row.map(() => IGNORE_INDEX));
     checkRows({ labels, attention_mask }, input_ids);
     const pictures = pictureTokens(images, image_sizes, inputs);
     const isPicture = (id: number) => id === IMAGE_TOKEN_INDEX;
@@ -63,7 +61,7 @@ function llavaMeta(w: Weights, config: Config) {
         const picture = pictures[next++];
         if (!picture) continue; // told below
         parts.push(picture);
-        said.push(...new Array<number>(picture.shape[0]!).fill(IGNORED));
+        said.push(...new Array<number>(picture.shape[0]!).fill(IGNORE_INDEX));
       }
       flush();
       if (!kept.some((i) => isPicture(all[i]!))) next++; // has one that nobody sees
@@ -124,7 +122,7 @@ function padded(rows: readonly { embeds: Tensor; said: number[] }[], isLeft: boo
   });
   return {
     inputs_embeds: stack(embeds, 0),
-    labels: rows.map(({ said }) => fill(said, IGNORED)),
+    labels: rows.map(({ said }) => fill(said, IGNORE_INDEX)),
     attention_mask: rows.map(({ said }) =>
       fill(
         said.map(() => 1),

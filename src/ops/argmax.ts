@@ -10,7 +10,7 @@ import { overRows } from './row.ts';
 const rows = kernel(argmaxShader);
 
 /** The place in each row of the element that `beats` the others. */
-function placeOf(name: string, beats: string) {
+function placeOfBest(name: string, beats: string) {
   const node = op(
     {
       name,
@@ -36,6 +36,6 @@ function placeOf(name: string, beats: string) {
  * Index of the largest element along a dimension, the first of equals, or of the first NaN; of the flattened tensor without
  * a dimension. Integers are compared as f32: told apart up to 2^24.
  */
-export const argmax = placeOf('argmax', 'beats');
+export const argmax = placeOfBest('argmax', 'beats');
 /** Index of the smallest element; see `argmax`. */
-export const argmin = placeOf('argmin', 'is_less');
+export const argmin = placeOfBest('argmin', 'is_less');

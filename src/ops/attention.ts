@@ -42,7 +42,7 @@ function probabilities(q: Tensor, k: Tensor, mask: Tensor | undefined, scale: nu
  * The gradients of all inputs: p is made again, so that no [..., L, S] is kept from the forward pass. Of a piece each input's
  * are made by themselves, or those of all pieces would wait for one another.
  */
-const shared: Backward<Record<'q' | 'k' | 'v' | 'mask', Tensor>> = (dy, { x, y, attrs, once }) =>
+const gradients: Backward<Record<'q' | 'k' | 'v' | 'mask', Tensor>> = (dy, { x, y, attrs, once }) =>
   (attrs.is_piece ? <T>(make: () => T) => make() : once)(() => {
     const [q, k, v] = [x[0]!, x[1]!, x[2]!];
     const p = probabilities(q, k, x[3], attrs.scale, attrs.is_causal);
@@ -63,7 +63,7 @@ const definition = {
   backward: (['q', 'k', 'v', 'mask'] as const).map(
     (name): Backward =>
       (dy, saved) =>
-        shared(dy, saved)[name],
+        gradients(dy, saved)[name],
   ),
 } as const;
 

@@ -62,7 +62,7 @@ const rows = (x: Tensor, index: Tensor, dim: number, shape: Shape): Tensor =>
   gatherNode([x.contiguous(), index.to('i32').contiguous()], { dim, shape, from: x.shape });
 
 /** Where element n of a view lies in its storage. */
-function placeOf({ shape, layout: { strides, offset } }: Tensor, n: number): number {
+function storageIndex({ shape, layout: { strides, offset } }: Tensor, n: number): number {
   let place = offset;
   for (let d = shape.length - 1, rest = n; d >= 0; rest = Math.floor(rest / shape[d]!), d--) {
     place += (rest % shape[d]!) * strides[d]!;
@@ -78,7 +78,7 @@ function checkIndex(name: string, index: Tensor, size: number): void {
   }
   const { host } = index.base;
   for (let n = 0; host && n < index.size; n++) {
-    const i = host[placeOf(index, n)]!;
+    const i = host[storageIndex(index, n)]!;
     if (i < 0 || i >= size) throw new RangeError(`[${name}] index: got ${i}, want 0..${size - 1}`);
   }
 }

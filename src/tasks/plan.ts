@@ -1,5 +1,5 @@
 // What a model, or a pipeline of several, takes of a device, from its configs alone.
-import { estimate, shared } from '../exec/estimate.ts';
+import { estimate, sharedBytes } from '../exec/estimate.ts';
 import { sizeClass } from '../gpu/pool.ts';
 import { explain } from '../io/error.ts';
 import { locate, type ModelSource, type SourceOptions } from '../io/locate.ts';
@@ -59,7 +59,7 @@ export async function plan(from: ModelSource, options: PlanOptions = {}): Promis
   });
   const all = sum(weights);
   const activations = {
-    bytes: shared(passes.map(({ run }) => run)) + total(passes.map(({ outside }) => outside)),
+    bytes: sharedBytes(passes.map(({ run }) => run)) + total(passes.map(({ outside }) => outside)),
     dispatches: total(passes.map(({ run }) => run.dispatches)),
     flops: total(passes.map(({ run }) => run.flops)),
   };

@@ -1,9 +1,16 @@
 // Conversations as tokens and what of them is learned: the answers. Reference: llava/mm_utils.py and llava/train/train.py of
 // https://github.com/haotian-liu/LLaVA.
-import { type Conversation, conversation, IMAGE, promptOf, stopOf, tokenizer_image_token } from '../io/conversation.ts';
+import {
+  type Conversation,
+  conversation,
+  IGNORE_INDEX,
+  IMAGE,
+  promptOf,
+  stopOf,
+  tokenizer_image_token,
+} from '../io/conversation.ts';
 import { UserError } from '../io/error.ts';
 import type { Tokenizer } from '../io/tokenizer.ts';
-import { IGNORED } from './packing.ts';
 
 export type Labelled = {
   input_ids: number[];
@@ -32,16 +39,16 @@ export function preprocess(version: string, given: readonly string[], tokenizer:
   const labels = [...input_ids];
   const before = c.style === 'two' ? `${c.sep}${c.roles[1]}: ` : '[/INST] '; // an answer
   let at = 1;
-  labels.fill(IGNORED, 0, at);
+  labels.fill(IGNORE_INDEX, 0, at);
   for (const round of text.split(stopOf(c))) {
     const [asked, ...rest] = round.split(before);
     if (round === '' || rest.length !== 1) break;
-    labels.fill(IGNORED, at, at + length(asked! + before) - 2);
+    labels.fill(IGNORE_INDEX, at, at + length(asked! + before) - 2);
     at += length(round);
   }
-  labels.fill(IGNORED, at);
+  labels.fill(IGNORE_INDEX, at);
   const mismatch = at !== input_ids.length;
-  return { input_ids, labels: mismatch ? labels.fill(IGNORED) : labels, mismatch };
+  return { input_ids, labels: mismatch ? labels.fill(IGNORE_INDEX) : labels, mismatch };
 }
 
 type Tokenize = (text: string) => number[];
@@ -58,7 +65,7 @@ function plain({ sep }: Conversation, messages: readonly string[], tokenize: Tok
     throw new UserError('[llava] plain: want a message with a picture, and what is said of it');
   }
   const input_ids = tokenize(IMAGE + answer + sep);
-  const labels = [...input_ids].fill(IGNORED, 0, tokenize(IMAGE).length);
+  const labels = [...input_ids].fill(IGNORE_INDEX, 0, tokenize(IMAGE).length);
   return { input_ids, labels, mismatch: false };
 }
 
@@ -69,10 +76,10 @@ function single(c: Conversation, messages: readonly string[], tokenize: Tokenize
   const input_ids = tokenize(`${header}${said.join('')}### `);
   const labels = [...input_ids];
   let at = tokenize(header).length;
-  labels.fill(IGNORED, 0, at);
+  labels.fill(IGNORE_INDEX, 0, at);
   for (const [i, text] of said.entries()) {
     const end = at + tokenize(text).length;
-    if (i % 2 === 0) labels.fill(IGNORED, at + 2, end);
+    if (i % 2 === 0) labels.fill(IGNORE_INDEX, at + 2, end);
     at = end;
   }
   return { input_ids, labels, mismatch: false };

@@ -1,5 +1,6 @@
 // Questions about pictures as rows of tokens. A row has a picture once and many questions behind it, each of which sees the
 // picture and itself, as if it were asked alone: reading a picture is most of the work.
+import { IGNORE_INDEX } from '../io/conversation.ts';
 import { UserError } from '../io/error.ts';
 import type { Pixels } from '../io/pixels.ts';
 import type { Pictures } from '../models/llava.ts';
@@ -26,7 +27,6 @@ export type Batch = Disposable & {
 /** Lengths are multiples of these, so that few shapes occur: each is a plan of its own. */
 const LENGTH = 64;
 const ANSWERS = 128;
-export const IGNORED = -100;
 
 type PackedRow = { ids: number[]; positions: number[]; segments: number[]; targets: number[] };
 
@@ -85,9 +85,9 @@ export function packer(processor: LlavaProcessor, image_token: number) {
     const i32 = (values: number[] | number[][]) => tensor(values, { dtype: 'i32' });
     const places: number[] = [];
     const targets: number[] = [];
-    for (const [b, line] of column('targets', IGNORED).entries()) {
+    for (const [b, line] of column('targets', IGNORE_INDEX).entries()) {
       for (const [i, target] of line.entries()) {
-        if (target === IGNORED) continue;
+        if (target === IGNORE_INDEX) continue;
         places.push(b * L + i);
         targets.push(target);
       }
@@ -102,7 +102,7 @@ export function packer(processor: LlavaProcessor, image_token: number) {
       position_ids: i32(column('positions', 0)),
       pixel_values,
       places: i32([...places, ...new Array<number>(more).fill(0)]),
-      targets: i32([...targets, ...new Array<number>(more).fill(IGNORED)]),
+      targets: i32([...targets, ...new Array<number>(more).fill(IGNORE_INDEX)]),
     };
     const dispose = () => {
       for (const t of [segments, ...Object.values(batch)]) t.dispose();
@@ -117,7 +117,7 @@ function add(to: PackedRow, ids: readonly number[], position: number, segment: n
     to.ids.push(id);
     to.positions.push(position + i);
     to.segments.push(segment);
-    to.targets.push(segment > 0 && i + 1 >= first && i + 1 < ids.length ? ids[i + 1]! : IGNORED);
+    to.targets.push(segment > 0 && i + 1 >= first && i + 1 < ids.length ? ids[i + 1]! : IGNORE_INDEX);
   }
 }
 

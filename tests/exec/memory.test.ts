@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Graph, trace } from '../../src/exec/graph.ts';
-import { assign, growth } from '../../src/exec/memory.ts';
+import { assignSlots, growth } from '../../src/exec/memory.ts';
 import { makePlan } from '../../src/exec/plan.ts';
 import { defaultDevice, run, Tensor } from '../../src/index.ts';
 import { checkGradient, expectClose, randomNd, upload } from '../ops/harness.ts';
@@ -63,7 +63,7 @@ describe('slots', () => {
           return step;
         });
         const accesses = steps.map(({ reads, writes }) => ({ reads, writes: [writes] }));
-        const { place, slots } = assign(graphOf([made[0]!], [made.at(-1)!]), accesses);
+        const { place, slots } = assignSlots(graphOf([made[0]!], [made.at(-1)!]), accesses);
         const lastRead = (t: Tensor) => steps.findLastIndex((s) => s.reads.includes(t) || s.writes === t);
         steps.forEach(({ writes }, i) => {
           const { of, index } = place(writes);

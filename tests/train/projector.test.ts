@@ -12,9 +12,10 @@ import {
   preprocess,
   tensor,
 } from '../../src/index.ts';
+import { IGNORE_INDEX } from '../../src/io/conversation.ts';
 import { saveModel, toHalf } from '../../src/io/save-model.ts';
 import { stack } from '../../src/tasks/auto.ts';
-import { IGNORED, type PictureLesson, packer } from '../../src/train/packing.ts';
+import { type PictureLesson, packer } from '../../src/train/packing.ts';
 import { ProjectorTraining } from '../../src/train/projector.ts';
 import { lesson, type World } from '../../src/world/index.ts';
 import { ROOT } from '../cli/run.ts';
@@ -56,7 +57,7 @@ describe('packing', () => {
     const pack = packer(model.processor, model.model.image_token_id);
     const count = async (turns: PictureLesson['turns']) => {
       using batch = await pack([{ ...one, turns }]);
-      return [...(await batch.targets.data())].filter((t) => t !== IGNORED).length;
+      return [...(await batch.targets.data())].filter((t) => t !== IGNORE_INDEX).length;
     };
     let [sum, tokens] = [0, 0];
     for (const turn of one.turns) {
@@ -73,7 +74,7 @@ describe('packing', () => {
     const turns = [{ question: 'what is this?', answer: 'a red cat' }];
     using batch = await pack([{ ...lessons(0)[0]!, turns }]);
     const ids = [...(await batch.input_ids.data())];
-    const targets = [...(await batch.targets.data())].filter((t) => t !== IGNORED);
+    const targets = [...(await batch.targets.data())].filter((t) => t !== IGNORE_INDEX);
     const places = [...(await batch.places.data())].slice(0, targets.length);
     expect(places.map((i) => ids[i + 1])).toEqual(targets);
     const end = look.tokenizer.eos_token_id;
