@@ -6,10 +6,11 @@ import type { ModelSource } from './auto.ts';
 import { imageFeatureExtraction } from './image-feature-extraction.ts';
 import { imageTextToText } from './image-text-to-text.ts';
 import type { InWorker, ModelInWorker } from './remote.ts';
+import type { Scheduler } from './schedulers/index.ts';
 import { shipped } from './shipped.ts';
 import { StableDiffusionPipeline } from './stable-diffusion/pipelines.ts';
 import { textGeneration } from './text-generation.ts';
-import type { Method } from './wire.ts';
+import type { Method, PROPERTY } from './wire.ts';
 import { type ZeroShotImageClassifier, zeroShotImageClassification } from './zero-shot-image-classification.ts';
 
 /** Tasks, with the model in weights/ that each uses when none is named, if there is one. */
@@ -29,7 +30,9 @@ type Remote<T extends Task> = T extends 'zero-shot-image-classification'
   ? ZeroShotImageClassifier<ModelInWorker>
   : ((...args: Parameters<Ready<T>>) => ReturnType<Ready<T>>) & { model: ModelInWorker } & Disposable & {
         dispose(): void;
-      } & { [K in Extract<keyof Ready<T>, Method>]: Later<Ready<T>[K]> };
+      } & { [K in Extract<keyof Ready<T>, Method>]: Later<Ready<T>[K]> } & {
+        [K in Extract<keyof Ready<T>, typeof PROPERTY>]: Scheduler;
+      };
 /** A function whose result comes later, if it did not anyway. */
 type Later<F> = F extends (...args: infer A) => infer R
   ? (...args: A) => R extends AsyncGenerator ? R : Promise<Awaited<R>>

@@ -2,18 +2,22 @@
 import { type Device, type DeviceChoice, DeviceLost } from '../gpu/device.ts';
 import { UserError } from '../io/error.ts';
 import type { FromPretrained, Pretrained } from '../io/pretrained.ts';
-import { Tensor } from '../tensor/tensor.ts';
 import { Generator } from './generator.ts';
+import type { Scheduler } from './schedulers/index.ts';
 import {
   type Ask,
   type Callback,
+  CHANGES,
+  type Change,
   type Method,
+  PROPERTY,
+  pack,
   packCallback,
   replace,
   type ToPage,
   type ToWorker,
+  unpack,
   unpackError,
-  unpackTensors,
 } from './wire.ts';
 
 export type InWorker = Omit<FromPretrained, 'device'> & {
@@ -35,12 +39,12 @@ type Remote = ((...args: unknown[]) => Promise<unknown>) & { dispose(): void; [S
 type Waiting = { resolve(result: unknown): void; reject(error: unknown): void; signal: AbortSignal | undefined };
 /** One worker, from its start to its end. */
 type Line = {
-  ask(tessera: Ask['tessera'], args: unknown[], method?: Method): Promise<unknown>;
+  ask(tessera: Ask['tessera'], args: unknown[], method?: Ask['method']): Promise<unknown>;
   stream(method: Method, args: unknown[]): AsyncGenerator;
   end(reason: unknown): void;
 };
 /** What a worker tells of its task. */
-type About = { shown: object; methods: Method[] };
+type About = { shown: object; methods: Method[]; scheduler: Scheduler | undefined };
 
 type Signalled = { signal?: unknown } | null | undefined;
 
@@ -49,14 +53,16 @@ const taken = new WeakSet<Worker>();
 
 /**
  * Opens `task` in a worker. What it is called with is copied, but for functions: they are called here, and what they give back
- * goes nowhere. Tensors in results have their values on the host. When the worker ends by itself, calls under way throw a
- * DeviceLost and the next starts another, with the task as it was opened: without adapters or tiles that came later. Throws a
- * UserError where none starts.
+ * goes nowhere. Tensors go there and come back with their values, on the host. When the worker ends by itself, calls under way
+ * throw a DeviceLost and the next starts another, with the task as it was: opened again, and changed as it had been. Throws a
+ * UserError where none starts, or where it cannot be made what it was.
  */
 export async function remote(task: string, model: unknown, options: InWorker): Promise<Remote> {
   const { worker, signal, ...rest } = options;
   signal?.throwIfAborted();
   const base = globalThis.document?.baseURI ?? location.href;
+  /** How the task was changed since it was opened, for a worker that takes the place of another. */
+  let changes: Change[] = [];
   let line: Line | undefined;
   let disposed: Error | undefined;
 
@@ -65,11 +71,16 @@ export async function remote(task: string, model: unknown, options: InWorker): P
     const opened = connect(worker, task, lock, () => {
       line = undefined;
     });
-    const about = opened.ask('open', [lock, base, task, model, { ...rest, ...more }]) as Promise<About>;
+    const args = [lock, base, task, model, { ...rest, ...more }, changes];
+    const about = opened.ask('open', args) as Promise<About>;
     about.catch(opened.end);
     line = opened;
     return [opened, about];
   }
+  const note = (change: Change) => {
+    const over: readonly string[] = CHANGES[change.method];
+    changes = [...changes.filter(({ method }) => !over.includes(method)), change];
+  };
   const current = (): Line => {
     if (disposed) throw disposed;
     return line ?? open()[0];
@@ -80,14 +91,29 @@ export async function remote(task: string, model: unknown, options: InWorker): P
       ? async function* (...args: unknown[]) {
           yield* current().stream(method, args);
         }
-      : async (...args: unknown[]) => current().ask('call', args, method);
+      : async (...args: unknown[]) => {
+          const given = copyOf(args);
+          const result = await current().ask('call', args, method);
+          if (method in CHANGES) note({ method: method as Change['method'], args: given });
+          return result;
+        };
   const dispose = () => {
     disposed ??= new Error(`[${task}] was disposed and is used again`);
     line?.end(disposed);
   };
-  const { shown, methods } = await open({ signal })[1];
+  const { shown, methods, ...about } = await open({ signal })[1];
   const own = Object.fromEntries(methods.map((method) => [method, methodOf(method)]));
-  return Object.assign(call, shown, own, { dispose, [Symbol.dispose]: dispose });
+  const made = Object.assign(call, shown, own, { dispose, [Symbol.dispose]: dispose });
+  let value = about[PROPERTY];
+  if (!value) return made;
+  return Object.defineProperty(made, PROPERTY, {
+    get: () => value,
+    set(next: Scheduler) {
+      value = next;
+      note({ method: PROPERTY, args: [next] });
+      line?.ask('call', [next], PROPERTY).catch(() => {}); // the worker after this one gets it too
+    },
+  });
 }
 
 function connect(choice: InWorker['worker'], task: string, lock: string, onEnd: () => void): Line {
@@ -98,6 +124,7 @@ function connect(choice: InWorker['worker'], task: string, lock: string, onEnd: 
   const post = (message: ToWorker, moved: Transferable[] = []) => worker.postMessage(message, moved);
   let last = 0;
   let lastCallback = 0;
+  let before: Promise<unknown> = Promise.resolve();
   let isStarted = false;
   let reason: unknown;
 
@@ -129,9 +156,9 @@ function connect(choice: InWorker['worker'], task: string, lock: string, onEnd: 
       navigator.locks?.request(lock, () => died('ended before it answered')).catch(() => {});
       return;
     }
-    if (data.tessera === 'next') return streams.get(data.id)?.(unpackTensors(data.value));
+    if (data.tessera === 'next') return streams.get(data.id)?.(unpack(data.value));
     const { resolve, reject, signal } = waiting.get(data.id) ?? {};
-    if (data.tessera === 'done') resolve?.(unpackTensors(data.result));
+    if (data.tessera === 'done') resolve?.(unpack(data.result));
     else reject?.(data.aborted ? signal?.reason : unpackError(data));
   };
   worker.addEventListener('message', ({ data }) => {
@@ -147,7 +174,7 @@ function connect(choice: InWorker['worker'], task: string, lock: string, onEnd: 
     else end(notStarted(choice, event.message || 'its script cannot be loaded'));
   });
 
-  async function ask(tessera: Ask['tessera'], args: unknown[], method?: Method, id = ++last): Promise<unknown> {
+  async function ask(tessera: Ask['tessera'], args: unknown[], method?: Ask['method'], id = ++last): Promise<unknown> {
     const has = (arg: unknown, fits: (value: unknown) => boolean) => Object.values(arg ?? {}).some(fits);
     const withSignal = args.findIndex((arg) => (arg as Signalled)?.signal instanceof AbortSignal);
     const signal = (args[withSignal] as Signalled)?.signal as AbortSignal | undefined;
@@ -161,9 +188,13 @@ function connect(choice: InWorker['worker'], task: string, lock: string, onEnd: 
       return packCallback(lastCallback);
     };
     try {
+      const moved: Transferable[] = [];
+      const packed = pack(args.map((arg) => replace(arg, portable(moved, keep))));
+      const turn = Promise.all([before, packed]); // calls arrive in their order, however long a tensor takes
+      before = turn.catch(() => {});
+      const sent = (await turn)[1] as unknown[];
+      if (reason) throw reason;
       return await new Promise((resolve, reject) => {
-        const moved: Transferable[] = [];
-        const sent = args.map((arg) => replace(arg, portable(moved, keep)));
         post({ tessera, id, method, args: sent, signalAt, aborted: signal?.aborted ?? false }, moved);
         waiting.set(id, { resolve, reject, signal });
         signal?.addEventListener('abort', abort);
@@ -231,13 +262,13 @@ function notStarted(choice: InWorker['worker'], why: string): UserError {
   );
 }
 
+/** Lists and plain objects as they are now. */
+const copyOf = (args: unknown[]) => replace(args, () => undefined) as unknown[];
+
 /** Copies what a clone refuses, or would copy with the whole buffer behind it. */
 const portable = (moved: Transferable[], keep: (callback: Callback) => unknown) => (value: unknown) => {
   if (typeof value === 'function') return keep(value as Callback);
-  if (value instanceof Generator || value instanceof Tensor) {
-    const [got, want] = value instanceof Tensor ? ['a Tensor', 'a picture'] : ['a Generator', 'seed'];
-    throw new UserError(`[pipeline] ${got} cannot go to a worker: want ${want}`);
-  }
+  if (value instanceof Generator) throw new UserError('[pipeline] a Generator cannot go to a worker: want seed');
   if (value instanceof URL) return value.href;
   if (value instanceof AbortSignal) return null; // the worker has one of its own
   if (!(value instanceof ArrayBuffer) && !(ArrayBuffer.isView(value) && 'slice' in value)) return undefined;

@@ -7,26 +7,37 @@ import { tensor } from '../ops/create.ts';
 import type { DType, TypedArray } from '../tensor/dtype.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { Picture } from './picture.ts';
+import { Scheduler, schedulerOf } from './schedulers/index.ts';
 
-const LORAS = [
-  'load_lora_weights',
-  'set_adapters',
-  'active_adapters',
-  'delete_adapters',
-  'unload_lora_weights',
-] as const;
+/** What a page sets on a task as if it were there. */
+export const PROPERTY = 'scheduler';
+
+const TILES = ['enable_vae_tiling', 'disable_vae_tiling'] as const;
+const LORAS = ['load_lora_weights', 'set_adapters', 'delete_adapters', 'unload_lora_weights'] as const;
 /** What a task may have beside being called, and a page may ask a worker for. */
-export const METHODS = ['stream', 'invert', 'enable_vae_tiling', 'disable_vae_tiling', ...LORAS] as const;
+export const METHODS = ['stream', 'invert', 'active_adapters', ...TILES, ...LORAS] as const;
 export type Method = (typeof METHODS)[number];
+/** Those of them that change the task, each with those of which nothing is left behind it. */
+export const CHANGES = {
+  load_lora_weights: [],
+  set_adapters: ['set_adapters'],
+  delete_adapters: [],
+  unload_lora_weights: LORAS,
+  enable_vae_tiling: TILES,
+  disable_vae_tiling: TILES,
+  [PROPERTY]: [PROPERTY],
+} as const;
+/** A call that changed a task. */
+export type Change = { method: keyof typeof CHANGES; args: unknown[] };
 
 /**
- * `method`: what is called in the place of the task. `signalAt`: which of the arguments had the caller's signal as its `signal`;
+ * `method`: what is called, or set, in the place of the task. `signalAt`: which of the arguments had the caller's signal as its `signal`;
  * `aborted`: it was before this was sent.
  */
 export type Ask = {
   tessera: 'open' | 'call';
   id: number;
-  method?: Method | undefined;
+  method?: Method | typeof PROPERTY | undefined;
   args: unknown[];
   signalAt: number;
   aborted: boolean;
@@ -70,33 +81,50 @@ export const unpackError = ({ error, name }: Failure): unknown =>
 type Packed = { shape: readonly number[]; dtype: DType; data?: TypedArray };
 const TENSOR = 'tessera:tensor';
 const PICTURE = 'tessera:picture';
+const SCHEDULER = 'tessera:scheduler';
 
-/** A result with the values of its tensors, which are computed and disposed of, and with pictures as plain objects. */
-export async function packTensors(result: unknown): Promise<unknown> {
+/** What is sent in the place of a value: tensors with their values, pictures and schedulers as plain objects. */
+export async function pack(value: unknown): Promise<unknown> {
   const found = new Map<Tensor, Packed>();
-  const packed = replace(result, (value) => {
-    if (value instanceof Picture) return { [PICTURE]: { ...value } };
-    if (!(value instanceof Tensor)) return undefined;
-    if (!found.has(value)) found.set(value, { shape: value.shape, dtype: value.dtype });
-    return { [TENSOR]: found.get(value) };
+  const packed = replace(value, (one) => {
+    if (one instanceof Picture) return { [PICTURE]: { ...one } };
+    if (one instanceof Scheduler) return { [SCHEDULER]: one.config };
+    if (!(one instanceof Tensor)) return undefined;
+    if (!found.has(one)) found.set(one, { shape: one.shape, dtype: one.dtype });
+    return { [TENSOR]: found.get(one) };
   });
+  // all are asked for at once: what is disposed of behind this call is sent nevertheless
+  const fill = async ([t, to]: [Tensor, Packed]) => {
+    to.data = t.host?.slice() ?? (await t.data()); // the values of a leaf need no device
+  };
+  await Promise.all([...found].map(fill));
+  return packed;
+}
+
+/** The same of a result, whose tensors are computed and disposed of. */
+export async function packResult(result: unknown): Promise<unknown> {
+  const own = new Set<Tensor>();
+  replace(result, (value) => (value instanceof Tensor && own.add(value) ? value : undefined));
   try {
-    await run([...found.keys()]);
-    for (const [t, to] of found) to.data = await t.data();
-    return packed;
+    await run([...own]);
+    return await pack(result);
   } finally {
-    for (const t of found.keys()) t.dispose();
+    for (const t of own) t.dispose();
   }
 }
 
-/** The same result with tensors whose values are here, on the host, and with pictures. */
-export const unpackTensors = (result: unknown): unknown =>
-  replace(result, (value) => {
-    const picture = (value as { [PICTURE]?: Picture } | null)?.[PICTURE];
+/** What was packed: tensors with their values on the host, which `made` hears of, pictures, schedulers. */
+export const unpack = (packed: unknown, made: (t: Tensor) => void = () => {}): unknown =>
+  replace(packed, (value) => {
+    const { [PICTURE]: picture, [SCHEDULER]: config, [TENSOR]: sent } = (value ?? {}) as Partial<PackedValue>;
     if (picture) return new Picture(picture, picture.settings);
-    const { shape, dtype, data } = (value as { [TENSOR]?: Packed } | null)?.[TENSOR] ?? {};
-    return data && tensor(data, shape, { dtype: dtype! });
+    if (config) return schedulerOf(config);
+    if (!sent) return undefined;
+    const t = tensor(sent.data!, sent.shape, { dtype: sent.dtype });
+    made(t);
+    return t;
   });
+type PackedValue = { [PICTURE]: Picture; [SCHEDULER]: object; [TENSOR]: Packed };
 
 /** A copy of nested lists and plain objects; `swap` gives what replaces a value in it, or undefined. */
 export function replace(value: unknown, swap: (value: unknown) => unknown): unknown {

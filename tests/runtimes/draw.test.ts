@@ -1,10 +1,10 @@
 // Pictures that come step by step, in a page and in a worker of it: the same bits as in Node.
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { StableDiffusionPipeline } from '../../src/index.ts';
+import { DDIMScheduler, type Picture, StableDiffusionPipeline } from '../../src/index.ts';
 import { build } from '../cli/run.ts';
 import { bundle } from './bundle.ts';
-import type { main } from './draw.ts';
+import { edited, type main } from './draw.ts';
 import { closeBrowsers, runIn } from './launch.ts';
 
 const CASE = fileURLToPath(new URL('../goldens/cases/stable-diffusion', import.meta.url));
@@ -19,11 +19,20 @@ beforeAll(async () => {
 }, PATIENCE);
 afterAll(closeBrowsers);
 
-test('a page and a worker make the picture that Node makes', { timeout: PATIENCE }, async () => {
+test('a page and a worker make the pictures that Node makes, and change them alike', {
+  timeout: PATIENCE,
+}, async () => {
   using pipe = await StableDiffusionPipeline.from_pretrained(CASE);
+  const shown = (picture?: Picture) => `${picture!.width} x ${picture!.height} ${picture!.data}`;
   const [picture] = (await pipe(GIVEN.prompt, GIVEN.options)).images;
-  const text = `${picture!.width} x ${picture!.height} ${picture!.data}`;
+  const text = shown(picture);
   expect([found.page.picture, found.worker.picture, found.called.picture]).toEqual([text, text, text]);
+  expect(found.changed).toBe(shown(await edited(pipe, DDIMScheduler, picture!, GIVEN.options)));
+  expect(found.changed).not.toBe(text);
+});
+test('a worker that takes the place of another has its adapters', () => {
+  expect(found.styled[1]).toBe(found.styled[0]);
+  expect(found.plain).not.toBe(found.styled[0]);
 });
 test('steps, previews and callbacks come through the worker as in the page', () => {
   expect(found.worker).toEqual(found.page);
@@ -38,7 +47,7 @@ test('a reader may leave, abort, or throw; the worker goes on afterwards', () =>
   expect(found.wrong).toBe('UserError: [height] got 500, want a multiple of 8: 504 is the nearest');
 });
 test('the other methods are there, until it is disposed of', () => {
-  expect(found.called).toMatchObject({ adapters: [], inverted: [1, 4, 8, 12] });
+  expect(found.called.adapters).toEqual([]);
   const text = 'Error: [text-to-image] was disposed and is used again';
   expect(found.disposed).toEqual([text, text]);
 });

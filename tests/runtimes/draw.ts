@@ -1,5 +1,6 @@
 // The tiny Stable Diffusion of a golden case in a page and in a worker of it, which take dist/ as a page would.
-import type { DiffusionOptions, Picture, pipeline as Pipeline } from '../../src/index.ts';
+import type { DDIMScheduler, DiffusionOptions, Picture, Tensor } from '../../src/index.ts';
+import type { InvertOptions, Pipeline } from '../../src/tasks/stable-diffusion/pipelines.ts';
 
 const CASE = '/tests/goldens/cases/stable-diffusion';
 const FILES = ['model_index.json', 'scheduler/scheduler_config.json', 'text_encoder/config.json'];
@@ -9,14 +10,37 @@ const MODELS = ['unet', 'vae'].flatMap((part) => [
   `${part}/diffusion_pytorch_model.safetensors`,
 ]);
 
+const LORA = `${CASE}/lora_kohya/pytorch_lora_weights.safetensors`;
+
+/** What is common to a pipeline here and one in a worker. */
+type Edited = Pick<Pipeline, 'scheduler'> & {
+  (prompt: string, options: DiffusionOptions): Promise<{ images: Picture[] }>;
+  invert(prompt: string, options: InvertOptions): Promise<{ latents: Tensor }>;
+};
+/** A picture inverted, and changed from there by other words. */
+export async function edited(pipe: Edited, Scheduler: typeof DDIMScheduler, image: Picture, options: DiffusionOptions) {
+  pipe.scheduler = Scheduler.from_config(pipe.scheduler.config);
+  const { latents } = await pipe.invert('', { ...options, image });
+  const { images } = await pipe('a blue dog', { ...options, latents, guidance_scale: 3 });
+  return images[0];
+}
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
 type Seen = { steps: string[]; told: string[]; picture: string };
 
 export async function main({ prompt, options }: { prompt: string; options: DiffusionOptions }) {
   const address = '/dist/browser.js'; // not part of this bundle
-  const { pipeline } = (await import(address)) as { pipeline: typeof Pipeline };
-  const files = await Promise.all(
-    [...FILES, ...MORE, ...MODELS].map(async (name) => new File([await (await fetch(`${CASE}/${name}`)).blob()], name)),
-  );
+  const { pipeline, DDIMScheduler } = (await import(address)) as typeof import('../../src/index.ts');
+  const file = async (address: string, name: string) => new File([await (await fetch(address)).blob()], name);
+  const files = await Promise.all([...FILES, ...MORE, ...MODELS].map((name) => file(`${CASE}/${name}`, name)));
+  const started: Worker[] = [];
+  globalThis.Worker = class extends Worker {
+    constructor(url: string | URL, options?: WorkerOptions) {
+      super(url, options);
+      started.push(this);
+    }
+  };
   const shown = (picture?: Picture) => (picture ? `${picture.width} x ${picture.height} ${picture.data}` : '');
   const reasonOf = (work: Promise<unknown>) =>
     work.then(
@@ -64,10 +88,30 @@ export async function main({ prompt, options }: { prompt: string; options: Diffu
   const thrown = await reasonOf(there(prompt, { ...options, callback_on_step_end }));
   const wrong = String(await reasonOf(there(prompt, { ...options, height: 500 })));
   const [image] = (await there(prompt, options)).images;
-  const { latents } = await there.invert('', { image: image!, num_inference_steps: 1 });
-  const called = { picture: shown(image), adapters: await there.active_adapters(), inverted: latents.shape };
+  const called = { picture: shown(image), adapters: await there.active_adapters() };
+  const changed = shown(await edited(there, DDIMScheduler, image!, options));
+  const drawn = async () => shown((await there(prompt, options)).images[0]);
+  const plain = await drawn();
+  await there.load_lora_weights([await file(LORA, 'pytorch_lora_weights.safetensors')], { adapter_name: 'style' });
+  await there.set_adapters('style', 0.5);
+  const styled = [await drawn()];
+  started.at(-1)!.terminate();
+  while ((await navigator.locks.query()).held?.some(({ name }) => name?.startsWith('tessera '))) await sleep(50);
+  styled.push(await drawn());
   const pending = reasonOf(leave());
   there.dispose();
   const disposed = [String(await pending), String(await reasonOf(there.stream(prompt, options).next()))];
-  return { page, worker, left, aborted: aborted === why, thrown: thrown === oops, wrong, called, disposed };
+  return {
+    page,
+    worker,
+    left,
+    aborted: aborted === why,
+    thrown: thrown === oops,
+    wrong,
+    called,
+    changed,
+    plain,
+    styled,
+    disposed,
+  };
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OutOfMemory } from '../../src/gpu/pool.ts';
 import { DeviceLost, pipeline, run, type Tensor, tensor, UserError } from '../../src/index.ts';
-import { packError, packTensors, unpackError, unpackTensors } from '../../src/tasks/wire.ts';
+import { packError, packResult, unpack, unpackError } from '../../src/tasks/wire.ts';
 import { build } from '../cli/run.ts';
 import { END, letterTokenizer, START } from '../tasks/support.ts';
 import { bundle } from './bundle.ts';
@@ -86,7 +86,7 @@ test('tensors in results arrive with their values', async () => {
   const sum = tensor([[1, 2, 3]]).add(tensor([[1], [2]]));
   const result = { all: [half, { flags: tensor([true, false]) }], sum, again: sum, texts: ['a'], none: null };
   const want = [await half.tolist(), await sum.tolist()];
-  const got = unpackTensors(structuredClone(await packTensors(result))) as typeof result;
+  const got = unpack(structuredClone(await packResult(result))) as typeof result;
   expect(got).toMatchObject({ texts: ['a'], none: null });
   const [first, second] = got.all as [Tensor, { flags: Tensor }];
   expect([await first.tolist(), await got.sum.tolist(), await got.again.tolist()]).toEqual([...want, want[1]]);
@@ -98,6 +98,6 @@ test('nothing is left of a result that cannot be sent', async () => {
   const [one, other] = [tensor([1]), tensor([2])];
   await run([one, other]);
   other.dispose();
-  await expect(packTensors([one, other.add(1)])).rejects.toThrow('was disposed');
+  await expect(packResult([one, other.add(1)])).rejects.toThrow('was disposed');
   await expect(one.add(1).data()).rejects.toThrow('was disposed');
 });

@@ -18,7 +18,7 @@ import { pngTexts, textChunks } from '../../src/io/png-text.ts';
 import { fitFactors, preview } from '../../src/tasks/latent-preview.ts';
 import { settingsOf } from '../../src/tasks/picture.ts';
 import { mask_latents } from '../../src/tasks/vae-image-processor.ts';
-import { packTensors, unpackTensors } from '../../src/tasks/wire.ts';
+import { packResult, unpack } from '../../src/tasks/wire.ts';
 import fixture from './fixtures/pictures.json' with { type: 'json' };
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64'));
@@ -106,8 +106,8 @@ describe('a picture', () => {
     expect([r, g, b, a]).toEqual([...colours, channels % 2 === 0 ? 9 + channels : 255]);
   });
   test('comes out of a worker', async () => {
-    const sent = structuredClone(await packTensors({ images: [picture] }));
-    const { images } = unpackTensors(sent) as { images: Picture[] };
+    const sent = structuredClone(await packResult({ images: [picture] }));
+    const { images } = unpack(sent) as { images: Picture[] };
     expect(images[0]).toBeInstanceOf(Picture);
     expect(images[0]).toEqual(picture);
   });
