@@ -1,12 +1,13 @@
 // The matrix: which kernels and models at which shapes. The shapes, with the model each is from, are the table cases.json,
-// which the graphs of ONNX are made from too; `alone`: no peer has it written.
+// which the graphs of ONNX are made from too.
 import table from './cases.json' with { type: 'json' };
 import { KERNELS, type Kernel } from './kernels.ts';
 import { MODELS, type Model } from './models.ts';
 
 type Line = { kernel: string; dims: number[]; shape: string };
-export type Case = (Kernel | Model) & Line;
-export const isModel = (c: Case): c is Model & Line => 'weights' in c;
+export type ModelCase = Model & Line;
+export type Case = (Kernel & Line) | ModelCase;
+export const isModel = (c: Case): c is ModelCase => 'weights' in c;
 
 /** A line of the table with what its kernel says of itself. */
 export function caseOf(kernel: string, dims: number[]): Case {
@@ -17,7 +18,7 @@ export function caseOf(kernel: string, dims: number[]): Case {
 export function cases(suite: 'kernels' | 'models' | 'peers', filter = ''): Case[] {
   const wanted = new RegExp(filter);
   return table
-    .filter(({ kernel, alone }) => (suite === 'peers' ? !alone : kernel in MODELS === (suite === 'models')))
+    .filter(({ kernel }) => suite === 'peers' || kernel in MODELS === (suite === 'models'))
     .filter(({ kernel, dims }) => wanted.test(`${kernel} ${dims.join('x')}`))
     .map(({ kernel, dims }) => caseOf(kernel, dims));
 }

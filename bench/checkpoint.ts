@@ -7,12 +7,15 @@ type Config = Record<string, unknown>;
 
 const size = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
 
+/** Whether rows of a tensor are looked up, not multiplied. */
+export const isTable = (name: string): boolean => /embed(ding|_tokens)\.weight$/.test(name);
+
 /** Values of a tensor, by its name: norms near 1, matrices so that activations keep their size. */
 export function weight(name: string, shape: readonly number[]): Float32Array {
   const seed = [...name].reduce((hash, letter) => Math.imul(hash ^ letter.charCodeAt(0), 0x01000193), 0x811c9dc5); // FNV-1a
   const fanIn = size(shape.slice(1));
-  const isTable = /embed(ding|_tokens)\.weight$/.test(name) && fanIn < 1000;
-  const x = uniform(size(shape), seed, shape.length < 2 ? 0.1 : isTable ? 0.5 : 1.2 / Math.sqrt(fanIn));
+  const isRow = isTable(name) && fanIn < 1000;
+  const x = uniform(size(shape), seed, shape.length < 2 ? 0.1 : isRow ? 0.5 : 1.2 / Math.sqrt(fanIn));
   if (/norm\w*\.weight$/.test(name)) for (let i = 0; i < x.length; i++) x[i]! += 1;
   return x;
 }

@@ -1,32 +1,12 @@
 // The models as users of jax-js write them: functions of weights and inputs, for jit().
 import * as jax from '@jax-js/jax';
-import type { Case } from '../cases.ts';
-import { CLIP, LEVEL } from '../models.ts';
+import type { ModelCase } from '../cases.ts';
+import { CLIP } from '../models.ts';
+import { unetLevel, unetStep, vaeDecode } from './jax-diffusion.ts';
+import { type Array_, layerNorm, linearOf, rmsNorm, type Weights } from './jax-parts.ts';
 import { turns } from './rope.ts';
 
-// biome-ignore lint/suspicious/noExplicitAny: a peer's arrays
-type Array_ = any;
-type Weights = Record<string, Array_>;
 const { lax, nn, numpy: np } = jax;
-
-export const layerNorm = (x: Array_, w: Array_, b: Array_, eps = 1e-5) => {
-  const centered = x.ref.sub(x.mean(-1, { keepdims: true }));
-  const variance = centered.ref.mul(centered.ref).mean(-1, { keepdims: true });
-  return centered
-    .div(np.sqrt(variance.add(eps)))
-    .mul(w)
-    .add(b);
-};
-export const rmsNorm = (x: Array_, w: Array_) => {
-  const scale = np.sqrt(x.ref.mul(x.ref).mean(-1, { keepdims: true }).add(1e-5));
-  return x.div(scale).mul(w);
-};
-
-export const groupNorm = (x: Array_, w: Array_, b: Array_, eps = 1e-5) => {
-  const { shape } = x;
-  const centered = layerNorm(x.reshape([shape[0] * 32, -1]), np.array(1), np.array(0), eps).reshape(shape);
-  return centered.mul(w.reshape([-1, 1, 1])).add(b.reshape([-1, 1, 1]));
-};
 
 type Tower = { L: number; D: number; heads: number };
 
@@ -75,14 +55,8 @@ function imageFeatures(w: Weights, pixels: Array_): Array_ {
   return np.dot(x, w['visual_projection.weight'].ref.transpose());
 }
 
-const linearOf = (w: Weights) => (name: string, x: Array_) => {
-  const y = np.dot(x, w[`${name}.weight`].ref.transpose());
-  const bias = w[`${name}.bias`];
-  return bias ? y.add(bias.ref) : y;
-};
-
 /** Gives what a cache would keep, too. */
-function llamaBlock({ dims }: Case) {
+function llamaBlock({ dims }: ModelCase) {
   const [L, S, D, , heads, shared] = dims as [number, number, number, number, number, number];
   const half = D / heads / 2;
   const { cos, sin } = turns(S - L, S, half);
@@ -111,49 +85,14 @@ function llamaBlock({ dims }: Case) {
   };
 }
 
-function unetLevel({ dims }: Case) {
-  const [C, H, W] = dims as [number, number, number];
-  const { heads } = LEVEL;
-  return (w: Weights, x: Array_, temb: Array_, context: Array_): Array_ => {
-    const linear = linearOf(w);
-    const conv = (name: string, y: Array_) =>
-      lax.conv(y, w[`${name}.weight`].ref, [1, 1], 'SAME').add(w[`${name}.bias`].ref.reshape([-1, 1, 1]));
-    const group = (name: string, y: Array_, eps?: number) =>
-      groupNorm(y, w[`${name}.weight`].ref, w[`${name}.bias`].ref, eps);
-    const norm = (name: string, y: Array_) => layerNorm(y, w[`${name}.weight`].ref, w[`${name}.bias`].ref);
-    const time = linear('resnet.time_emb_proj', temb).reshape([1, C, 1, 1]);
-    const first = conv('resnet.conv1', nn.silu(group('resnet.norm1', x.ref))).add(time);
-    const r = x.add(conv('resnet.conv2', nn.silu(group('resnet.norm2', first))));
-
-    const attend = (name: string, y: Array_, seen: Array_) => {
-      const [q, k, v] = (
-        [
-          ['to_q', y],
-          ['to_k', seen.ref],
-          ['to_v', seen],
-        ] as const
-      ).map(([part, z]) => linear(`${name}.${part}`, z).reshape([1, -1, heads, C / heads]));
-      return linear(`${name}.to_out.0`, nn.dotProductAttention(q, k, v).reshape([1, H * W, C]));
-    };
-    const at = 'attention.transformer_blocks.0';
-    let t = conv('attention.proj_in', group('attention.norm', r.ref, 1e-6))
-      .reshape([1, C, H * W])
-      .transpose([0, 2, 1]);
-    const n = norm(`${at}.norm1`, t.ref);
-    t = t.add(attend(`${at}.attn1`, n.ref, n));
-    t = t.add(attend(`${at}.attn2`, norm(`${at}.norm2`, t.ref), context));
-    const both = linear(`${at}.ff.net.0.proj`, norm(`${at}.norm3`, t.ref));
-    const gate = nn.gelu(both.ref.slice([], [], [4 * C]), { approximate: false });
-    t = t.add(linear(`${at}.ff.net.2`, both.slice([], [], [0, 4 * C]).mul(gate)));
-    return r.add(conv('attention.proj_out', t.transpose([0, 2, 1]).reshape([1, C, H, W])));
-  };
-}
-
 /** A function of weights and inputs for each case of a model; its first result is the case's. */
 // biome-ignore lint/suspicious/noExplicitAny: each has its own inputs
-export const MODELS: Record<string, (c: Case) => (w: Weights, ...x: any[]) => Array_ | Array_[]> = {
+export const MODELS: Record<string, (c: ModelCase) => (w: Weights, ...x: any[]) => Array_ | Array_[]> = {
   clip_text: () => textFeatures,
   clip_image: () => imageFeatures,
   llama_block: llamaBlock,
   unet_level: unetLevel,
+  unet_step: unetStep,
+  vae_decode: vaeDecode,
+  sd_vae_decode: vaeDecode,
 };

@@ -4,11 +4,10 @@ import { type Case, isModel } from '../cases.ts';
 import { weight } from '../checkpoint.ts';
 import { permute, type Values, values } from '../data.ts';
 import type { Engine, Work } from '../engine.ts';
-import { groupNorm, layerNorm, MODELS, rmsNorm } from './jax-models.ts';
+import { MODELS } from './jax-models.ts';
+import { type Array_, groupNorm, layerNorm, rmsNorm } from './jax-parts.ts';
 import { provideNavigator } from './navigator.ts';
 
-// biome-ignore lint/suspicious/noExplicitAny: a peer's arrays
-type Array_ = any;
 type Fn = (...x: Array_[]) => Array_;
 const { jit, lax, nn, numpy: np, blockUntilReady } = jax;
 

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import ort from 'onnxruntime-node';
 import { type Case, isModel } from '../cases.ts';
-import { weight } from '../checkpoint.ts';
+import { isTable, weight } from '../checkpoint.ts';
 import { permute, type Values, values } from '../data.ts';
 import type { Engine, Work } from '../engine.ts';
 import { deviation, difference, TOLERANCE } from '../harness.ts';
@@ -31,7 +31,7 @@ async function session(name: string, external: [string, Float32Array][] = [], on
 /** Weights as the graphs want them: linear layers as [in, out]. */
 function weightsOf(shapes: Shapes): [string, Float32Array][] {
   return [...shapes].map(([name, shape]) => {
-    const isLinear = shape.length === 2 && !name.includes('embed');
+    const isLinear = shape.length === 2 && !isTable(name);
     return [name, isLinear ? permute(weight(name, shape), shape, [1, 0]) : weight(name, shape)];
   });
 }

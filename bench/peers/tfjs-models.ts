@@ -1,24 +1,10 @@
 // The models as users of TensorFlow.js write them: functions of weights and inputs. Pictures are NHWC, linear layers [in, out].
 import * as tf from '@tensorflow/tfjs-core';
-import type { Case } from '../cases.ts';
-import { CLIP, LEVEL } from '../models.ts';
+import type { ModelCase } from '../cases.ts';
+import { CLIP } from '../models.ts';
 import { turns } from './rope.ts';
-
-// biome-ignore lint/suspicious/noExplicitAny: a peer's tensors
-type T = any;
-type Weights = Record<string, T>;
-
-export const layerNorm = (x: T, w: T, b: T): T => {
-  const { mean, variance } = tf.moments(x, -1, true);
-  const y = tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, 1e-5)));
-  return tf.add(tf.mul(y, w), b);
-};
-export const rmsNorm = (x: T, w: T): T => tf.mul(tf.mul(x, tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), 1e-5))), w);
-export const gelu = (x: T): T => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1));
-export const attention = (q: T, k: T, v: T, mask?: T): T => {
-  const scores = tf.mul(tf.matMul(q, k, false, true), 1 / Math.sqrt(q.shape.at(-1)));
-  return tf.matMul(tf.softmax(mask ? tf.add(scores, mask) : scores), v);
-};
+import { unetLevel, unetStep, vaeDecode } from './tfjs-diffusion.ts';
+import { attention, layerNorm, linearOf, rmsNorm, type T, type Weights } from './tfjs-parts.ts';
 
 /** [L, L]: very low where a token comes later. */
 const causal = (L: number): T => {
@@ -77,14 +63,8 @@ function imageFeatures(w: Weights, pixels: T): T {
   return tf.matMul(pooled, w['visual_projection.weight']);
 }
 
-const linearOf = (w: Weights) => (name: string, x: T) => {
-  const a = tf.reshape(x, [-1, x.shape.at(-1)]);
-  const y = tf.fused.matMul({ a, b: w[`${name}.weight`], bias: w[`${name}.bias`] });
-  return tf.reshape(y, [...x.shape.slice(0, -1), -1]);
-};
-
 /** Gives what a cache would keep, too. */
-function llamaBlock({ dims }: Case) {
+function llamaBlock({ dims }: ModelCase) {
   const [L, S, D, , heads, shared] = dims as [number, number, number, number, number, number];
   const [d, half] = [D / heads, D / heads / 2];
   const tables = turns(S - L, S, half);
@@ -114,53 +94,14 @@ function llamaBlock({ dims }: Case) {
   };
 }
 
-/** Core has no group norm. */
-function groupNorm(x: T, w: T, b: T, eps: number): T {
-  const [B, H, W, C] = x.shape;
-  const grouped = tf.reshape(x, [B, H * W, LEVEL.groups, C / LEVEL.groups]);
-  const { mean, variance } = tf.moments(grouped, [1, 3], true);
-  const y = tf.reshape(tf.mul(tf.sub(grouped, mean), tf.rsqrt(tf.add(variance, eps))), x.shape);
-  return tf.add(tf.mul(y, w), b);
-}
-
-function unetLevel({ dims }: Case) {
-  const [C, H, W] = dims as [number, number, number];
-  const { heads } = LEVEL;
-  const silu = (x: T) => tf.mul(x, tf.sigmoid(x));
-  return (w: Weights, x: T, temb: T, context: T): T => {
-    const linear = linearOf(w);
-    const conv = (name: string, y: T) =>
-      tf.fused.conv2d({ x: y, filter: w[`${name}.weight`], strides: 1, pad: 'same', bias: w[`${name}.bias`] });
-    const group = (name: string, y: T, eps: number) => groupNorm(y, w[`${name}.weight`], w[`${name}.bias`], eps);
-    const norm = (name: string, y: T) => layerNorm(y, w[`${name}.weight`], w[`${name}.bias`]);
-    const time = tf.reshape(linear('resnet.time_emb_proj', temb), [1, 1, 1, C]);
-    const first = tf.add(conv('resnet.conv1', silu(group('resnet.norm1', x, 1e-5))), time);
-    const r = tf.add(x, conv('resnet.conv2', silu(group('resnet.norm2', first, 1e-5))));
-
-    const split = (y: T) => tf.transpose(tf.reshape(y, [1, -1, heads, C / heads]), [0, 2, 1, 3]);
-    const attend = (name: string, y: T, seen: T) => {
-      const [q, k, v] = [linear(`${name}.to_q`, y), linear(`${name}.to_k`, seen), linear(`${name}.to_v`, seen)].map(
-        split,
-      );
-      const attended = tf.transpose(attention(q, k, v), [0, 2, 1, 3]);
-      return linear(`${name}.to_out.0`, tf.reshape(attended, [1, H * W, C]));
-    };
-    const at = 'attention.transformer_blocks.0';
-    let t = tf.reshape(conv('attention.proj_in', group('attention.norm', r, 1e-6)), [1, H * W, C]);
-    const n = norm(`${at}.norm1`, t);
-    t = tf.add(t, attend(`${at}.attn1`, n, n));
-    t = tf.add(t, attend(`${at}.attn2`, norm(`${at}.norm2`, t), context));
-    const [a, gate] = tf.split(linear(`${at}.ff.net.0.proj`, norm(`${at}.norm3`, t)), 2, -1);
-    t = tf.add(t, linear(`${at}.ff.net.2`, tf.mul(a, gelu(gate))));
-    return tf.add(r, conv('attention.proj_out', tf.reshape(t, [1, H, W, C])));
-  };
-}
-
 /** A function of weights and inputs for each case of a model; its first result is the case's. */
 // biome-ignore lint/suspicious/noExplicitAny: each has its own inputs
-export const MODELS: Record<string, (c: Case) => (w: Weights, ...x: any[]) => T | T[]> = {
+export const MODELS: Record<string, (c: ModelCase) => (w: Weights, ...x: any[]) => T | T[]> = {
   clip_text: () => textFeatures,
   clip_image: () => imageFeatures,
   llama_block: llamaBlock,
   unet_level: unetLevel,
+  unet_step: unetStep,
+  vae_decode: vaeDecode,
+  sd_vae_decode: vaeDecode,
 };

@@ -1,14 +1,13 @@
 // TensorFlow.js core on its WebGPU backend, eager, with the layouts it prefers: NHWC pictures, weights [in, out].
 import * as tf from '@tensorflow/tfjs-core';
 import { type Case, isModel } from '../cases.ts';
-import { weight } from '../checkpoint.ts';
+import { isTable, weight } from '../checkpoint.ts';
 import { permute, type Values, values } from '../data.ts';
 import type { Engine, Work } from '../engine.ts';
 import { provideNavigator } from './navigator.ts';
-import { attention, gelu, layerNorm, MODELS, rmsNorm } from './tfjs-models.ts';
+import { MODELS } from './tfjs-models.ts';
+import { attention, gelu, layerNorm, rmsNorm, type T } from './tfjs-parts.ts';
 
-// biome-ignore lint/suspicious/noExplicitAny: a peer's tensors
-type T = any;
 type Fn = (...x: T[]) => T;
 
 /** Core has no group norm; groups are rows in its own order of dimensions too, once they are brought together. */
@@ -43,7 +42,7 @@ const KERNELS: Record<string, Fn> = {
 const NHWC = [0, 2, 3, 1];
 const NCHW = [0, 3, 1, 2];
 const HWIO = [2, 3, 1, 0];
-const isPicture = (c: Case) => /^(conv|unet)|_image/.test(c.kernel);
+const isPicture = (c: Case) => /^(conv|unet|(sd_)?vae)|_image/.test(c.kernel);
 const orderOf = (c: Case, i: number) => {
   if (i === 0) return isPicture(c) ? NHWC : undefined;
   return c.kernel.startsWith('conv') ? HWIO : undefined;
@@ -64,7 +63,7 @@ function functionOf(c: Case): { fn: Fn; weights: T[] } {
   if (!isModel(c)) return { fn: KERNELS[c.kernel]!, weights: [] };
   const w = Object.fromEntries(
     [...c.weights].map(([name, shape]) => {
-      const isLinear = shape.length === 2 && !name.includes('embed');
+      const isLinear = shape.length === 2 && !isTable(name);
       const order = shape.length === 4 ? HWIO : isLinear ? [1, 0] : undefined;
       return [name, tensorOf(weight(name, shape), [...shape], order)];
     }),

@@ -1,4 +1,4 @@
-"""Makes the ONNX graphs that onnxruntime runs: one for each line of ../../cases.json that peers run, as exporters write them.
+"""Makes the ONNX graphs that onnxruntime runs: one for each line of ../../cases.json, as exporters write them.
 
     python -m venv venv && venv/bin/pip install onnx==1.23.2 && venv/bin/python make.py
 
@@ -7,52 +7,11 @@ under the location 'NAME'; everything else is an input. So the files stay small.
 """
 import json
 import math
-import pathlib
 
-from onnx import TensorProto, helper, save
+from onnx import TensorProto
 
-HERE = pathlib.Path(__file__).parent
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
-
-
-class Graph:
-    def __init__(self):
-        self.nodes, self.inputs, self.initialisers, self.more, self.count = [], [], [], [], 0
-
-    def input(self, name, shape, kind=FLOAT):
-        self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
-        return name
-
-    def weight(self, name, shape):
-        """An initialiser whose data comes from outside."""
-        t = TensorProto(name=name, data_type=FLOAT, dims=shape, data_location=TensorProto.EXTERNAL)
-        t.external_data.add(key="location", value=name)
-        self.initialisers.append(t)
-        return name
-
-    def constant(self, values, kind=INT64, shape=None):
-        self.count += 1
-        name = f"c{self.count}"
-        shape = [len(values)] if shape is None else shape
-        self.initialisers.append(helper.make_tensor(name, kind, shape, values))
-        return name
-
-    def __call__(self, op, *inputs, output=None, more=(), domain="", **attributes):
-        self.count += 1
-        output = output or f"v{self.count}"
-        self.nodes.append(helper.make_node(op, list(inputs), [output, *more], domain=domain, **attributes))
-        return output
-
-    def keep(self, name, shape):
-        """A result beside y: what a next call is given."""
-        self.more.append(helper.make_tensor_value_info(name, FLOAT, shape))
-        return name
-
-    def save(self, name, shape, kind=FLOAT):
-        y = helper.make_tensor_value_info("y", kind, shape)
-        graph = helper.make_graph(self.nodes, name, self.inputs, [y, *self.more], self.initialisers)
-        opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
-        save(helper.make_model(graph, opset_imports=opsets, ir_version=10), HERE / f"{name}.onnx")
+from diffusion import unet_level, unet_step, vae_decode
+from parts import FLOAT, HERE, Graph, attend, dense, norm
 
 
 def matmul(g, M, K, N):
@@ -72,15 +31,6 @@ def conv(k):
         return [B, O, H, W]
 
     return make
-
-
-def attend(g, q, k, v, D, mask=None, **last):
-    """As torch exports it: the scale on both factors. q, k, v [B, H, L, D]."""
-    scale = g.constant([D**-0.25], FLOAT, [])
-    scores = g("MatMul", g("Mul", q, scale), g("Mul", g("Transpose", k, perm=[0, 1, 3, 2]), scale))
-    if mask:
-        scores = g("Add", scores, mask)
-    return g("MatMul", g("Softmax", scores, axis=-1), v, **last)
 
 
 def attention(g, H, L, D):
@@ -152,17 +102,6 @@ def heads(g, L, H, D):
 def embedding(g, V, D, N):
     g("Gather", g.input("x0", [V, D]), g.input("x1", [N], TensorProto.INT32), axis=0, output="y")
     return [N, D]
-
-
-def norm(g, x, name, D):
-    w, b = g.weight(f"{name}.weight", [D]), g.weight(f"{name}.bias", [D])
-    return g("LayerNormalization", x, w, b, epsilon=1e-5, axis=-1)
-
-
-def dense(g, x, name, K, N, bias=True, **last):
-    """x W, with W [K, N]: exporters transpose the weights of linear layers. Their data is given transposed."""
-    y = g("MatMul", x, g.weight(f"{name}.weight", [K, N]), **({} if bias else last))
-    return g("Add", y, g.weight(f"{name}.bias", [N]), **last) if bias else y
 
 
 def encoder(g, x, prefix, L, D, H, causal):
@@ -281,54 +220,6 @@ def llama_block(attention_of):
     return make
 
 
-def group_norm(g, x, name, shape, eps):
-    """As torch exports it: groups as channels of an instance norm."""
-    one, zero = g.constant([1.0] * 32, FLOAT), g.constant([0.0] * 32, FLOAT)
-    y = g("InstanceNormalization", g("Reshape", x, g.constant([1, 32, -1])), one, zero, epsilon=eps)
-    C, channels = shape[1], g.constant([shape[1], 1, 1])
-    w, b = (g("Reshape", g.weight(f"{name}.{p}", [C]), channels) for p in ("weight", "bias"))
-    return g("Add", g("Mul", g("Reshape", y, g.constant(shape)), w), b)
-
-
-def unet_level(fused):
-    """A ResNet block and a transformer block of Stable Diffusion 1.5."""
-    def make(g, C, H, W):
-        heads, d, L, shape = 8, C // 8, H * W, [1, C, H, W]
-        silu = lambda x: g("Mul", x, g("Sigmoid", x))
-        conv = lambda x, name, k: g("Conv", x, g.weight(f"{name}.weight", [C, C, k, k]), g.weight(f"{name}.bias", [C]),
-                                    kernel_shape=[k, k], pads=[k // 2] * 4)
-        x, temb, context = g.input("x0", shape), g.input("x1", [1, 1280]), g.input("x2", [1, 77, 768])
-        time = g("Reshape", dense(g, temb, "resnet.time_emb_proj", 1280, C), g.constant([1, C, 1, 1]))
-        h = g("Add", conv(silu(group_norm(g, x, "resnet.norm1", shape, 1e-5)), "resnet.conv1", 3), time)
-        x = g("Add", x, conv(silu(group_norm(g, h, "resnet.norm2", shape, 1e-5)), "resnet.conv2", 3))
-
-        def attention(name, y, seen, width, tokens):
-            q = dense(g, y, f"{name}.to_q", C, C, bias=False)
-            k, v = (dense(g, seen, f"{name}.to_{p}", width, C, bias=False) for p in "kv")
-            if fused:
-                a = g("MultiHeadAttention", q, k, v, domain="com.microsoft", num_heads=heads)
-            else:
-                q, k, v = (g("Transpose", g("Reshape", t, g.constant([1, n, heads, d])), perm=[0, 2, 1, 3])
-                           for t, n in ((q, L), (k, tokens), (v, tokens)))
-                a = g("Reshape", g("Transpose", attend(g, q, k, v, d), perm=[0, 2, 1, 3]), g.constant([1, L, C]))
-            return dense(g, a, f"{name}.to_out.0", C, C)
-
-        at = "attention.transformer_blocks.0"
-        t = conv(group_norm(g, x, "attention.norm", shape, 1e-6), "attention.proj_in", 1)
-        t = g("Transpose", g("Reshape", t, g.constant([1, C, L])), perm=[0, 2, 1])
-        n = norm(g, t, f"{at}.norm1", C)
-        t = g("Add", t, attention(f"{at}.attn1", n, n, C, L))
-        t = g("Add", t, attention(f"{at}.attn2", norm(g, t, f"{at}.norm2", C), context, 768, 77))
-        both = dense(g, norm(g, t, f"{at}.norm3", C), f"{at}.ff.net.0.proj", C, 8 * C)
-        a, gate = (g("Slice", both, *(g.constant([v]) for v in (at0, at0 + 4 * C, -1))) for at0 in (0, 4 * C))
-        t = g("Add", t, dense(g, g("Mul", a, g("Gelu", gate)), f"{at}.ff.net.2", 4 * C, C))
-        t = g("Reshape", g("Transpose", t, perm=[0, 2, 1]), g.constant(shape))
-        g("Add", x, conv(t, "attention.proj_out", 1), output="y")
-        return shape
-
-    return make
-
-
 KERNELS = {
     "gemm": [matmul], "gemv": [matmul], "linear": [linear], "conv3x3": [conv(3)], "conv1x1": [conv(1)],
     "attention": [attention, attention_fused], "softmax": [softmax], "layer_norm": [layer_norm],
@@ -336,7 +227,9 @@ KERNELS = {
     "chain": [chain], "sum_last": [sum_last], "sum_all": [sum_all], "transpose": [transpose], "heads": [heads],
     "embedding": [embedding], "clip_text": [clip_text], "clip_image": [clip_image],
     "llama_block": [llama_block(heads_apart), llama_block(heads_together)],
-    "unet_level": [unet_level(False), unet_level(True)],
+    "unet_level": [unet_level(False), unet_level(True)], "unet_step": [unet_step(False), unet_step(True)],
+    "vae_decode": [vae_decode("tessera", False), vae_decode("tessera", True)],
+    "sd_vae_decode": [vae_decode("stable", False), vae_decode("stable", True)],
 }
 
 
@@ -346,8 +239,6 @@ def identity(g, kind):
 
 
 for case in json.loads((HERE / "../../cases.json").read_text()):
-    if case.get("alone"):
-        continue
     for form, make in zip(("", "-fused"), KERNELS[case["kernel"]]):
         graph = Graph()
         shape = make(graph, *case["dims"])
