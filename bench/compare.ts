@@ -20,11 +20,12 @@ export type Wanted = {
 export const PEERS_MISSING = '[bench] the peers are not installed: npm ci --prefix bench/peers';
 export const peersInstalled = (folder: string): boolean => existsSync(`${folder}/@jax-js/jax`);
 
-/** Runs the rows of a suite, saying each; `bundles` is where side.mjs lies. */
+/** Runs the rows of a suite, saying and keeping each; `bundles` is where side.mjs lies. */
 export async function compare(
   { suite, filter, adapter, quick, old }: Wanted,
   bundles: string,
   say: (text: string) => void,
+  keep: (found: Comparison) => Promise<void>,
 ): Promise<Comparison> {
   const peers = suite === 'peers' ? (SIDES.slice(1) as PeerName[]) : [];
   const sides = new Sides(bundles);
@@ -44,6 +45,7 @@ export async function compare(
       for (const name of peers) row.peers[name] ??= null;
       rows.push(row);
       say(line(row));
+      await keep({ adapter: ours.adapter, ceilings, rows });
     }
     const mean = summary(rows);
     if (mean) say(mean);

@@ -22,7 +22,7 @@ const SMOL = {
 /** Bytes on the device, and microseconds to the first token and for each that follows. */
 export type Held = { weights: number; cache: number };
 export type Times = { first_us: number; step_us: number };
-export type Generating = Held & { round(): Promise<Times>; dispose(): void };
+export type Generating = Held & { round(answer?: number): Promise<Times>; dispose(): void };
 
 /** Loads a model: of a folder, or with random weights of a config. */
 export async function generating(
@@ -37,11 +37,11 @@ export async function generating(
   const weights = device.pool.stats.liveBytes - before;
   const { vocab_size, num_hidden_layers, num_key_value_heads, head_dim } = model.sizes;
   const ids = [...uniform(prompt, 1, vocab_size / 2)].map((x) => Math.floor(x + vocab_size / 2));
-  const round = async () => {
+  const round = async (max_new_tokens = answer) => {
     const start = performance.now();
     const times: number[] = [];
     const streamer = { put: () => times.push(performance.now() - start), end() {} };
-    const options = { max_new_tokens: answer, do_sample: false, eos_token_id: [], streamer };
+    const options = { max_new_tokens, do_sample: false, eos_token_id: [], streamer };
     (await model.generate({ input_ids: [ids], ...options })).dispose();
     const [, first, ...rest] = times as [number, number, ...number[]]; // the prompt is put, too
     return { first_us: 1e3 * first, step_us: (1e3 * (rest.at(-1)! - first)) / rest.length };

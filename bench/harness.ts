@@ -5,7 +5,7 @@ import type { PeerName, SideName } from './engine.ts';
 import type { Side } from './sides.ts';
 
 const SAMPLE = 50e3; // us that a sample takes at least, so that waiting for the device does not count
-const SLOW = 5e6; // us for one call, above which a side is timed once and takes no turns
+const SLOW = 8e6; // us for one call, above which a side is timed once and takes no turns
 const BEHIND = 4; // times the fastest peer's time, above which a peer is timed once too: it does not make the ratio
 const PATIENCE = 15e6; // us for the rounds of one try; at least 3 rounds are done
 const FULL = { rounds: 7, tries: 3 };

@@ -4,6 +4,7 @@ import { median, spread } from './harness.ts';
 import { Side } from './sides.ts';
 
 const ROUNDS = 5;
+const WARM = 4; // tokens of a first answer, which compiles
 
 export type LanguageRow = {
   kernel: 'llama_prefill' | 'llama_decode' | 'llama_own';
@@ -23,11 +24,12 @@ export type LanguageRow = {
 
 export type Language = { adapter: string; rows: LanguageRow[] };
 
-/** Types take turns in each round. `model`: a folder; else random weights. */
+/** Types take turns in each round, another first each time, and what is known is kept after each. `model`: a folder; else random weights. */
 export async function language(
   bundles: string,
   adapter: string,
   { model, filter, quick }: { model: string | undefined; filter: string; quick: boolean },
+  keep: (found: Language) => Promise<void>,
 ): Promise<Language> {
   const wanted = DTYPES.filter((dtype) => new RegExp(filter).test(`llama ${dtype}`));
   const side = await Side.open('tessera', adapter, bundles);
@@ -36,17 +38,12 @@ export async function language(
     const held = new Map<DType, Held>();
     const times = new Map<DType, Times[]>();
     for (const dtype of wanted) held.set(dtype, await side.ask<Held>({ ask: 'load', dtype, model }));
-    for (let r = 0; r <= (quick ? 1 : ROUNDS); r++) {
-      for (const dtype of wanted) {
-        const round = await side.ask<Times>({ ask: 'generate', dtype });
-        if (r > 0) times.set(dtype, [...(times.get(dtype) ?? []), round]); // the first one compiles
-      }
-    }
+    for (const dtype of wanted) await side.ask({ ask: 'generate', dtype, answer: WARM });
     const row = (kernel: LanguageRow['kernel'], shape: string, dtype: DType, us: number[]) => {
       const figures = { ours_us: median(us), peers: {}, ratio: null, spread: { tessera: spread(us) } } as const;
       return { kernel, shape, dtype, ...figures, tokens_per_second: 1e6 / median(us) };
     };
-    const rows = wanted.flatMap((dtype): LanguageRow[] => {
+    const rowsOf = (dtype: DType): LanguageRow[] => {
       const [first, step] = [times.get(dtype)!.map((t) => t.first_us), times.get(dtype)!.map((t) => t.step_us)];
       const { weights, cache } = held.get(dtype)!;
       const { prompt, answer } = SIZES;
@@ -64,10 +61,21 @@ export async function language(
           cache_mb: cache / 1e6,
         },
       ];
-    });
+    };
     const { layers, step_us, per_layer, rest } = own;
     const { tokens_per_second: _, ...share } = row('llama_own', `${layers} layers`, 'f32', step_us);
-    return { adapter: side.adapter, rows: [...rows, { ...share, dispatches: { per_layer, rest } }] };
+    const found = (): Language => ({
+      adapter: side.adapter,
+      rows: [...wanted.flatMap(rowsOf), { ...share, dispatches: { per_layer, rest } }],
+    });
+    for (let r = 0; r < (quick ? 1 : ROUNDS); r++) {
+      for (let t = 0; t < wanted.length; t++) {
+        const dtype = wanted[(r + t) % wanted.length]!;
+        times.set(dtype, [...(times.get(dtype) ?? []), await side.ask<Times>({ ask: 'generate', dtype })]);
+      }
+      await keep(found());
+    }
+    return found();
   } finally {
     side.close();
   }

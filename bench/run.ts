@@ -1,6 +1,6 @@
 // npm run bench: the command.
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { arch, cpus, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -21,7 +21,7 @@ const USAGE = `usage: npm run bench -- [kernels|models|peers|language|load] [--f
   --adapter  software, lavapipe, gpu, or part of an adapter's name (default: TESSERA_ADAPTER, else a GPU, else software)
   --model    for language: a checkpoint (default: random weights of the shape of SmolLM2-135M)
   --quick    one try of three rounds
-  --save     also writes bench/results/SUITE-ADAPTER-DATE.json
+  --save     also writes bench/results/SUITE-ADAPTER-DATE.json, as each row or round comes
   --against  shows a saved result beside this one
   --json     the result as JSON, and nothing else on stdout
 
@@ -97,19 +97,23 @@ async function bench({ suite, ...options }: Options, bundles: string): Promise<n
   }
   const say = (text: string) => (json ? process.stderr : process.stdout).write(`${text}\n`);
   const about = { suite, date: new Date().toISOString().slice(0, 10), machine: machine() };
-  let report: { adapter: string; rows: readonly ({ ours_us: number | null } & Named)[] } & typeof about;
+  const keep = async (found: Found) => {
+    if (options.save) await save({ ...found, ...about });
+  };
+  let found: Found;
   if (suite === 'load') {
     const loaded = await load(bundles, adapter, quick);
     for (const row of loaded.rows) say(loadLine(row));
-    report = { ...loaded, ...about };
+    found = loaded;
   } else if (suite === 'language') {
-    const found = await language(bundles, adapter, options);
-    for (const row of found.rows) say(languageLine(row));
-    report = { ...found, ...about };
+    const spoken = await language(bundles, adapter, options, keep);
+    for (const row of spoken.rows) say(languageLine(row));
+    found = spoken;
   } else {
     const old = options.against ? (JSON.parse(await readFile(options.against, 'utf8')).rows as Row[]) : undefined;
-    report = { ...(await compare({ suite, ...options, old }, bundles, say)), ...about };
+    found = await compare({ suite, ...options, old }, bundles, say, keep);
   }
+  const report = { ...found, ...about };
   if (json) process.stdout.write(`${toJson(report)}\n`);
   if (options.save) say(`saved ${await save(report)}`);
   return report.rows.every(({ ours_us }) => ours_us !== null) ? 0 : 1;
@@ -124,6 +128,7 @@ const machine = () => ({
 });
 
 type Named = { kernel: string; shape: string; dtype: string };
+type Found = { adapter: string; rows: readonly ({ ours_us: number | null } & Named)[] };
 const nameOf = ({ kernel, shape, dtype }: Named) => `${kernel} ${shape} ${dtype}`;
 
 /** The suite, the adapter and the date name the file. Rows of it that this run did not make stay: a filter makes a part of a table. */
@@ -134,6 +139,8 @@ async function save(report: { suite: string; adapter: string; date: string; rows
   const known: Named[] = existsSync(file) ? JSON.parse(await readFile(file, 'utf8')).rows : [];
   const made = new Set(report.rows.map(nameOf));
   const rows = [...(report.suite === 'load' ? [] : known.filter((row) => !made.has(nameOf(row)))), ...report.rows];
-  await writeFile(file, `${JSON.stringify(JSON.parse(toJson({ ...report, rows })), null, 1)}\n`);
+  const draft = `${file}.${process.pid}`; // a run may be cut at any time
+  await writeFile(draft, `${JSON.stringify(JSON.parse(toJson({ ...report, rows })), null, 1)}\n`);
+  await rename(draft, file);
   return `bench/results/${name}`;
 }

@@ -17,7 +17,7 @@ export type Request =
   | { ask: 'release' }
   | { ask: 'own' }
   | { ask: 'load'; dtype: DType; model: string | undefined }
-  | { ask: 'generate'; dtype: DType };
+  | { ask: 'generate'; dtype: DType; answer?: number };
 
 async function openSide(side: SideName, adapter: string): Promise<Engine> {
   if (side === 'jax-js') return (await import('./peers/jax.ts')).open(adapter);
@@ -73,7 +73,7 @@ async function answer(request: Request): Promise<unknown> {
       return { weights: model.weights, cache: model.cache };
     }
     case 'generate':
-      return models.get(request.dtype)!.round();
+      return models.get(request.dtype)!.round(request.answer);
     case 'release':
       work?.dispose();
       work = undefined;
