@@ -19,6 +19,7 @@ struct Params { n: u32, k: u32, a_offset: u32, w_offset: u32, w_n: u32 }
 
 fn a_quad(i: u32) -> vec4f { return vec4f(a[i], a[i + 1u], a[i + 2u], a[i + 3u]); }
 fn w_words(i: u32) -> vec4u { return w[i]; }
+fn w_word(i: u32, k: u32) -> u32 { return w[i][k]; } // a load for each component: of a vec4u of scales one counts
 fn y_set(i: u32, v: f32) { y[i] = v; }
 fn y_put(i: u32, v: vec4f) { for (var j = 0u; j < 4u; j++) { y[i + j] = v[j]; } }
 
@@ -41,7 +42,7 @@ fn add_terms(c: vec4f, x: vec4f, rows: mat4x4f) -> vec4f {
 
 // Terms of a block; b: the number of the block in each of the four rows. d of a byte where it lies, and -128 d, are exact.
 fn add_block(c: vec4f, x: Spread, b: vec4u) -> vec4f { return add_q8(c, x, b); }
-fn d_of_q8(b: u32) -> f32 { return unpack2x16float(w_words((b >> 3u) * 17u)[(b >> 1u) & 3u])[b & 1u]; }
+fn d_of_q8(b: u32) -> f32 { return unpack2x16float(w_word((b >> 3u) * 17u, (b >> 1u) & 3u))[b & 1u]; }
 fn bytes(word: u32, d: f32) -> vec4f {
   let biased = (vec4u(word) ^ vec4u(0u, 0u, 0u, 0x80000000u)) & vec4u(0xffu, 0xff00u, 0xff0000u, 0xff000000u);
   let scale = vec4f(1.0, 0.00390625, 0.0000152587890625, 0.000000059604644775390625) * d;
@@ -74,7 +75,7 @@ fn add_q8(begin: vec4f, x: Spread, b: vec4u) -> vec4f {
 
 alias Scales = mat4x2f; // d and m of the four rows
 fn q4_nibbles(half_word: u32, s: vec2f) -> vec4f { return vec4f(s, s); }
-fn scale_of_q4(b: u32) -> vec2f { return unpack2x16float(w_words((b >> 2u) * 5u)[b & 3u]); }
+fn scale_of_q4(b: u32) -> vec2f { return unpack2x16float(w_word((b >> 2u) * 5u, b & 3u)); }
 fn add_nibbles(c: vec4f, x: vec4f, r0: u32, r1: u32, r2: u32, r3: u32, s: Scales) -> vec4f {
   return add_terms(c, x, mat4x4f(q4_nibbles(r0, s[0]), q4_nibbles(r1, s[1]), q4_nibbles(r2, s[2]), q4_nibbles(r3, s[3])));
 }
