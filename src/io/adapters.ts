@@ -1,7 +1,10 @@
 // LoRA adapters of a model (Hu et al. 2021, arXiv:2106.09685): y = x W^T + weight scaling (x A^T) B^T, for each active one;
 // beside a convolution A is one of r channels and B one of 1 x 1. The names of methods are those of transformers, diffusers and PEFT.
+// One rule for what changes them: a load, a merge and an unmerge wait until all earlier ones of the model are done; what acts at
+// once (set, delete) is refused meanwhile.
 import { rerecord } from '../exec/compile.ts';
 import { assign, restoreBy, run } from '../exec/run.ts';
+import { queue } from '../exec/serial.ts';
 import type { Device } from '../gpu/device.ts';
 import { scalar } from '../ops/create.ts';
 import { isQuantised } from '../tensor/dtype.ts';
@@ -21,7 +24,12 @@ type Scaled = { a: Tensor; b: Tensor; scale: Tensor };
 
 export type LoadAdapter = Omit<CheckpointOptions, 'file'> & {
   signal?: AbortSignal | undefined;
+  /** `false`: it is only loaded, and those that are active stay so. */
+  active?: boolean | undefined;
 };
+
+/** What acts on the adapters within a turn of its own: at once. */
+type Now = Pick<WithAdapters, 'load_adapter' | 'set_adapters' | 'delete_adapters'>;
 
 /** What a model has for its adapters. */
 export type WithAdapters = {
@@ -44,6 +52,13 @@ export type WithAdapters = {
   merge_adapter(): Promise<void>;
   /** The weights as they are in the checkpoint, to the bit, which is read again; the adapters act beside them. */
   unmerge_adapter(): Promise<void>;
+  /**
+   * A turn among the changes of the adapters, for what changes several models together. `what`: who has it, as others are told.
+   * Throws a UserError where adapters are merged.
+   */
+  adapter_turn<T>(what: string, work: (now: Now) => Promise<T>): Promise<T>;
+  /** Throws a UserError, as from `where`, while adapters are being changed or are merged. */
+  check_adapters(where: string): void;
 };
 
 const listOf = <T>(one: T | readonly T[]): readonly T[] => (Array.isArray(one) ? one : [one]) as readonly T[];
@@ -54,6 +69,9 @@ export class Adapters {
   readonly #loaded = new Map<string, Adapter>();
   #active: { name: string; weight: number }[] = [];
   #merged = false;
+  readonly #turn = queue();
+  /** Who changes something, and who waits for that. */
+  readonly #under: string[] = [];
   readonly #scales = new Map<string, Tensor>();
 
   /**
@@ -93,7 +111,16 @@ export class Adapters {
     };
     const separate = (where: string) => {
       if (this.#merged)
-        throw new UserError(`[${where}] adapters are merged into the weights: call unmerge_adapter() first`);
+        throw new UserError(`[${where}] adapters are merged into the ${name}: call its unmerge_adapter() first`);
+    };
+    const check = (where: string) => {
+      const [under] = this.#under;
+      if (under) throw new UserError(`[${where}] ${under} is at work: await it first`);
+      separate(where);
+    };
+    const turn = <T>(what: string, work: () => Promise<T>): Promise<T> => {
+      this.#under.push(what);
+      return this.#turn(() => work().finally(() => this.#under.shift()));
     };
     const activate = (active: { name: string; weight: number }[]) => {
       this.#active = active;
@@ -101,7 +128,7 @@ export class Adapters {
       rerecord();
     };
     const merged = () => [...this.#weights].filter(([path]) => this.#deltas(path).length > 0);
-    const merge = async () => {
+    const merge = async (isMerged: boolean) => {
       const sums = merged().map(([path, w]) => {
         const add = (sum: Tensor, { a, b, scale }: { a: Tensor; b: Tensor; scale: number }) =>
           sum.add(b.flatten(1).matmul(a.flatten(1)).reshape(sum.shape).mul(scale));
@@ -112,6 +139,8 @@ export class Adapters {
         assign(w, sum);
         restoreBy(w, again);
       }
+      this.#merged = isMerged;
+      rerecord();
     };
     const apart = async () => {
       for (const [, w] of merged()) restoreBy(w, restore);
@@ -119,11 +148,10 @@ export class Adapters {
     };
     const again = async () => {
       await apart();
-      await merge();
+      await merge(true);
     };
-    return {
-      load_adapter: async (from, adapter_name = 'default', options = {}) => {
-        separate('load_adapter');
+    const now: Now = {
+      load_adapter: async (from, adapter_name = 'default', { active = true, ...options } = {}) => {
         if (this.#loaded.has(adapter_name)) {
           throw new UserError(
             `[load_adapter] '${adapter_name}' is loaded: give it another name, or delete_adapters first`,
@@ -131,11 +159,10 @@ export class Adapters {
         }
         const adapter = await this.#load(name, from, options, device);
         this.#loaded.set(adapter_name, adapter);
-        activate([{ name: adapter_name, weight: 1 }]);
+        if (active) activate([{ name: adapter_name, weight: 1 }]);
         return adapter.unused;
       },
       set_adapters: (adapter_names, weights = 1) => {
-        separate('set_adapters');
         const names = listOf(adapter_names);
         const list = typeof weights === 'number' ? names.map(() => weights) : weights;
         for (const adapter of names) known('set_adapters', adapter);
@@ -146,11 +173,7 @@ export class Adapters {
         }
         activate(names.map((adapter, i) => ({ name: adapter, weight: list[i]! })));
       },
-      active_adapters: () => this.#active.map((active) => active.name),
-      merged_adapters: () => (this.#merged ? this.#active.map((active) => active.name) : []),
-      adapter_weights: () => this.#active.map((active) => active.weight),
       delete_adapters: (adapter_names) => {
-        separate('delete_adapters');
         const names = listOf(adapter_names);
         for (const adapter of names) known('delete_adapters', adapter);
         activate(this.#active.filter((active) => !names.includes(active.name)));
@@ -159,32 +182,52 @@ export class Adapters {
           this.#loaded.delete(adapter);
         }
       },
+    };
+    const adapter_turn: WithAdapters['adapter_turn'] = (what, work) =>
+      turn(what, async () => {
+        separate(what);
+        return work(now);
+      });
+    const mergeNow = async () => {
+      const [shared] = merged().find(([path]) => this.#tied.has(path)) ?? [];
+      if (shared !== undefined) {
+        const got = `${shared} has the weights of another layer`;
+        throw new UserError(`[merge_adapter] ${got}: merging would change that, too. Leave it unmerged`);
+      }
+      const packed = merged().find(([, w]) => isQuantised(w.dtype));
+      if (packed) {
+        const got = `${packed[0]} is ${packed[1].dtype}`;
+        throw new UserError(
+          `[merge_adapter] ${got}: merging would round the adapter away. Leave it unmerged, or load as f32`,
+        );
+      }
+      await merge(this.#active.length > 0);
+    };
+    const unmergeNow = async () => {
+      if (!this.#merged) return;
+      await apart();
+      this.#merged = false;
+      rerecord();
+    };
+    return {
+      load_adapter: (...args) => adapter_turn('load_adapter', () => now.load_adapter(...args)),
+      set_adapters: (...args) => {
+        check('set_adapters');
+        now.set_adapters(...args);
+      },
+      delete_adapters: (...args) => {
+        check('delete_adapters');
+        now.delete_adapters(...args);
+      },
+      active_adapters: () => this.#active.map((active) => active.name),
+      merged_adapters: () => (this.#merged ? this.#active.map((active) => active.name) : []),
+      adapter_weights: () => this.#active.map((active) => active.weight),
       get_adapter_state_dict: (adapter_name = this.#active[0]?.name ?? 'default') =>
         known('get_adapter_state_dict', adapter_name).named,
-      merge_adapter: async () => {
-        separate('merge_adapter');
-        const [shared] = merged().find(([path]) => this.#tied.has(path)) ?? [];
-        if (shared !== undefined) {
-          const got = `${shared} has the weights of another layer`;
-          throw new UserError(`[merge_adapter] ${got}: merging would change that, too. Leave it unmerged`);
-        }
-        const packed = merged().find(([, w]) => isQuantised(w.dtype));
-        if (packed) {
-          const got = `${packed[0]} is ${packed[1].dtype}`;
-          throw new UserError(
-            `[merge_adapter] ${got}: merging would round the adapter away. Leave it unmerged, or load as f32`,
-          );
-        }
-        await merge();
-        this.#merged = this.#active.length > 0;
-        rerecord();
-      },
-      unmerge_adapter: async () => {
-        if (!this.#merged) return;
-        await apart();
-        this.#merged = false;
-        rerecord();
-      },
+      merge_adapter: () => adapter_turn('merge_adapter', mergeNow),
+      unmerge_adapter: () => turn('unmerge_adapter', unmergeNow),
+      adapter_turn,
+      check_adapters: check,
     };
   }
 

@@ -81,12 +81,37 @@ describe('adapters', () => {
     const merged = await logits(model);
     expect(Math.max(...merged.map((v, i) => Math.abs(v - beside[i]!)))).toBeLessThan(1e-5);
     expect(() => model.set_adapters([])).toThrow(
-      '[set_adapters] adapters are merged into the weights: call unmerge_adapter()',
+      '[set_adapters] adapters are merged into the LlamaForCausalLM: call its unmerge_adapter()',
     );
     await model.unmerge_adapter();
     expect(await logits(model)).toEqual(beside);
     model.set_adapters([]);
     expect(await logits(model)).toEqual(base);
+  });
+  it('change one after the other, and what acts at once is refused meanwhile', async () => {
+    const told = (work: Promise<unknown>) => work.then(String, ({ message }) => message as string);
+    const seen: string[][] = [];
+    const works = [
+      model.load_adapter(A, 'a'),
+      model.load_adapter(A, 'a'),
+      model.merge_adapter().then(() => void seen.push(model.merged_adapters())),
+      model.load_adapter(`${CASE}/adapter_b`, 'b'),
+      model.unmerge_adapter().then(() => void seen.push(model.merged_adapters())),
+      model.load_adapter(`${CASE}/adapter_b`, 'b', { active: false }),
+    ].map(told);
+    expect(() => model.set_adapters([])).toThrow('[set_adapters] load_adapter is at work: await it first');
+    expect(() => model.delete_adapters([])).toThrow('[delete_adapters] load_adapter is at work: await it first');
+    expect(await Promise.all(works)).toEqual([
+      '',
+      "[load_adapter] 'a' is loaded: give it another name, or delete_adapters first",
+      'undefined',
+      '[load_adapter] adapters are merged into the LlamaForCausalLM: call its unmerge_adapter() first',
+      'undefined',
+      '',
+    ]);
+    expect(seen).toEqual([['a'], []]);
+    expect(model.active_adapters()).toEqual(['a']);
+    model.set_adapters(['a', 'b']);
   });
   it('are merged still after a lost device', async () => {
     const w = model.named_parameters().get('model.layers.0.self_attn.q_proj.weight')!;

@@ -246,7 +246,9 @@ describe('adapters', () => {
     pipe.set_adapters('default_0');
     expect(await picture()).toEqual(changed);
     await pipe.components.unet.merge_adapter();
-    expect(() => pipe.delete_adapters('default_0')).toThrow('[delete_adapters] adapters are merged into the unet');
+    expect(() => pipe.delete_adapters('default_0')).toThrow(
+      '[delete_adapters] adapters are merged into the UNet2DConditionModel',
+    );
     await pipe.components.unet.unmerge_adapter();
     pipe.unload_lora_weights();
     expect(pipe.active_adapters()).toEqual([]);
@@ -259,6 +261,34 @@ describe('adapters', () => {
     expect(pipe.active_adapters()).toEqual(['default_0', 'default_1']);
     pipe.unload_lora_weights();
     expect(pipe.active_adapters()).toEqual([]);
+  });
+  test('change one after the other in all models, and what acts at once is refused meanwhile', async () => {
+    const { unet } = pipe.components;
+    const told = (work: Promise<unknown>) => work.then(String, ({ message }) => message as string);
+    const works = [
+      pipe.load_lora_weights(LORA, { adapter_name: 'a' }),
+      pipe.load_lora_weights(LORA, { adapter_name: 'a' }),
+      unet.merge_adapter(),
+      pipe.load_lora_weights(LORA),
+      unet.unmerge_adapter(),
+      pipe.load_lora_weights(LORA),
+    ].map(told);
+    const busy = 'load_lora_weights is at work: await it first';
+    expect(() => pipe.set_adapters([])).toThrow(`[set_adapters] ${busy}`);
+    expect(() => pipe.delete_adapters([])).toThrow(`[delete_adapters] ${busy}`);
+    expect(() => pipe.unload_lora_weights()).toThrow(`[unload_lora_weights] ${busy}`);
+    expect(() => unet.set_adapters([])).toThrow(`[set_adapters] ${busy}`);
+    expect(pipe.active_adapters()).toEqual([]);
+    expect(await Promise.all(works)).toEqual([
+      '',
+      "[load_lora_weights] 'a' is loaded: give another name",
+      'undefined',
+      '[load_lora_weights] adapters are merged into the UNet2DConditionModel: call its unmerge_adapter() first',
+      'undefined',
+      '',
+    ]);
+    expect(pipe.active_adapters()).toEqual(['a', 'default_0']);
+    pipe.unload_lora_weights();
   });
 });
 

@@ -10,26 +10,22 @@ export type LoadLora = SourceOptions & { adapter_name?: string | undefined; sign
 
 const PARTS = ['unet', 'text_encoder'] as const;
 
-type Known = {
-  /** Adapters by name, with the models that have them. */
-  loaded: Map<string, (typeof PARTS)[number][]>;
-  /** The last load, whatever became of it: the next waits, as it keeps what is active. */
-  last: Promise<unknown>;
-};
-/** The same for all pipelines of the same models. */
-const known = new WeakMap<Parts, Known>();
+type Part = (typeof PARTS)[number];
+type Models = { [P in Part]: Pick<Parts[P], 'load_adapter' | 'set_adapters' | 'delete_adapters'> };
 
-/** The methods of a pipeline for its adapters, by diffusers' names. Each does what it says for all models, or nothing. */
+/** Adapters by name, with the models that have them: the same for all pipelines of the same models. */
+const known = new WeakMap<Parts, Map<string, Part[]>>();
+
+/**
+ * The methods of a pipeline for its adapters, by diffusers' names. Each does what it says for all models, or nothing; what
+ * takes time has a turn in all of them (io/adapters.ts).
+ */
 export function loras(parts: Parts) {
-  const state: Known = known.get(parts) ?? { loaded: new Map(), last: Promise.resolve() };
-  known.set(parts, state);
-  const { loaded } = state;
+  const loaded = known.get(parts) ?? new Map<string, Part[]>();
+  known.set(parts, loaded);
   const ready = (where: string) => {
     checkOpen(parts);
-    const merged = PARTS.find((part) => parts[part].merged_adapters().length > 0);
-    if (merged) {
-      throw new UserError(`[${where}] adapters are merged into the ${merged}: call its unmerge_adapter() first`);
-    }
+    for (const part of PARTS) parts[part].check_adapters(where);
   };
   const checkKnown = (where: string, names: readonly string[]) => {
     const unknown = names.find((name) => !loaded.has(name));
@@ -43,8 +39,8 @@ export function loras(parts: Parts) {
       loaded.delete(name);
     }
   };
-  const load = async (from: ModelSource, options: LoadLora): Promise<string[]> => {
-    ready('load_lora_weights');
+  const load = async (models: Models, from: ModelSource, options: LoadLora): Promise<string[]> => {
+    checkOpen(parts);
     const { adapter_name = freeName(loaded), ...source } = options;
     if (loaded.has(adapter_name))
       throw new UserError(`[load_lora_weights] '${adapter_name}' is loaded: give another name`);
@@ -58,18 +54,20 @@ export function loras(parts: Parts) {
         `[${checkpoint.name}] no LoRA of a Stable Diffusion: got ${few}, want unet... or lora_unet_...`,
       );
     }
-    const done: (typeof PARTS)[number][] = [];
+    const done: Part[] = [];
     const unused: string[] = [];
     try {
       for (const part of wanted) {
-        const [names, weights] = [parts[part].active_adapters(), parts[part].adapter_weights()];
-        unused.push(...(await parts[part].load_adapter(from, adapter_name, { ...source, part })));
+        unused.push(...(await models[part].load_adapter(from, adapter_name, { ...source, part, active: false })));
         done.push(part);
-        parts[part].set_adapters([...names, adapter_name], [...weights, 1]);
       }
     } catch (error) {
-      for (const part of done) parts[part].delete_adapters(adapter_name);
+      for (const part of done) models[part].delete_adapters(adapter_name);
       throw error;
+    }
+    for (const part of done) {
+      const { active_adapters, adapter_weights } = parts[part];
+      models[part].set_adapters([...active_adapters(), adapter_name], [...adapter_weights(), 1]);
     }
     loaded.set(adapter_name, done);
     return unused;
@@ -77,9 +75,11 @@ export function loras(parts: Parts) {
   return {
     /** Loads a file or folder (diffusers' or kohya's names) beside the weights, at full strength. Gives the tensors of it that nothing takes. */
     async load_lora_weights(from: ModelSource, options: LoadLora = {}): Promise<string[]> {
-      const loading = state.last.then(() => load(from, options));
-      state.last = loading.catch(() => {});
-      return loading;
+      checkOpen(parts);
+      const what = 'load_lora_weights';
+      return parts.unet.adapter_turn(what, (unet) =>
+        parts.text_encoder.adapter_turn(what, (text_encoder) => load({ unet, text_encoder }, from, options)),
+      );
     },
     /** These adapters, each with its weight, and no others. */
     set_adapters(adapter_names: string | readonly string[], adapter_weights: number | readonly number[] = 1): void {
