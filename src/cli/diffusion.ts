@@ -3,7 +3,7 @@ import process from 'node:process';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Pixels } from '../io/pixels.ts';
 import { Generator } from '../tasks/generator.ts';
-import { make_image_grid, Picture } from '../tasks/picture.ts';
+import { Picture } from '../tasks/picture.ts';
 import { SCHEDULERS, schedulerNamed } from '../tasks/schedulers/index.ts';
 import { shipped } from '../tasks/shipped.ts';
 import { openPipeline } from '../tasks/stable-diffusion/parts.ts';
@@ -68,7 +68,7 @@ export function withDiffusion(command: Command): Command {
     .option('--steps <n>', 'steps', count, 20)
     .option('--guidance <x>', 'how strictly the prompt is followed (default: 7.5; 3 with the shipped model)', amount)
     .option('--rescale <x>', 'share of the guidance that is taken back where it overdoes', share, 0)
-    .option('--eta <x>', "DDIM's share of new noise in each step", amount, 0)
+    .option('--eta <x>', "DDIM's share of new noise in each step", share, 0)
     .addOption(new Option('--scheduler <name>', "how the steps go (default: the model's own)").choices(SCHEDULERS))
     .option('--seed <n>', 'of the noise (default: at random, and told)', whole(0))
     .addOption(
@@ -95,14 +95,14 @@ export async function repeated<T extends DiffusionArguments>(
   return { ...(prompt !== undefined && { prompt }), options: { ...options, ...saved } };
 }
 
-const SHIPPED_GUIDANCE = 3;
+const guidanceOf = ({ guidance, model }: DiffusionArguments) => guidance ?? (model === undefined ? 3 : 7.5);
 
 /** The options that all pipelines take, by diffusers' names. */
 export function callOptions(options: DiffusionArguments, seed: number) {
-  const { negative, steps, guidance, rescale, eta, clipSkip, width, height, model, rng } = options;
+  const { negative, steps, rescale, eta, clipSkip, width, height, rng } = options;
   return {
     ...{ negative_prompt: negative, num_inference_steps: steps, guidance_rescale: rescale, eta, clip_skip: clipSkip },
-    ...{ guidance_scale: guidance ?? (model === undefined ? SHIPPED_GUIDANCE : undefined), width, height },
+    ...{ guidance_scale: guidanceOf(options), width, height },
     ...{ generator: new Generator(seed, { algorithm: rng }), on_warning: complain },
   };
 }
@@ -159,16 +159,11 @@ export async function watch(
 }
 
 /** What other programs read in a PNG of Stable Diffusion. */
-function parametersOf(
-  prompt: string,
-  { negative, steps, guidance, model }: DiffusionArguments,
-  seed: number,
-  { width, height }: Pixels,
-): string {
-  const scale = guidance ?? (model === undefined ? SHIPPED_GUIDANCE : 7.5);
+function parametersOf(prompt: string, options: DiffusionArguments, seed: number, { width, height }: Pixels): string {
+  const { negative, steps, model } = options;
   const list = [
     `Steps: ${steps}`,
-    `CFG scale: ${scale}`,
+    `CFG scale: ${guidanceOf(options)}`,
     `Seed: ${seed}`,
     `Size: ${width}x${height}`,
     `Model: ${model ?? 'tessera-diffusion'}`,
@@ -190,17 +185,6 @@ export function signed(
   );
   const parameters = parametersOf(prompt, options, seed, picture);
   return new Picture(picture, { command, prompt, options: Object.fromEntries(kept), ...more, parameters });
-}
-
-/** Writes pictures: one to the path itself, several beside each other or under numbers. Gives the paths. */
-export async function save(
-  pictures: readonly Picture[],
-  { output, grid }: Pick<DiffusionArguments, 'output' | 'grid'>,
-): Promise<string[]> {
-  const all = grid && pictures.length > 1 ? [new Picture(make_image_grid(pictures), pictures[0]!.settings)] : pictures;
-  const paths = all.map((_, i) => (all.length === 1 ? output : output.replace(/(\.png)$/i, `-${i + 1}$1`)));
-  for (const [i, picture] of all.entries()) await picture.save(paths[i]!);
-  return paths;
 }
 
 export type Report = {

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { UserError } from '../io/error.ts';
 import { freshSeed } from '../tasks/generator.ts';
 import { checkPath, load_image } from '../tasks/load-image.ts';
-import type { Picture } from '../tasks/picture.ts';
+import { make_image_grid, Picture } from '../tasks/picture.ts';
 import type { DiffusionStep } from '../tasks/stable-diffusion/pipelines.ts';
 import { StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline } from '../tasks/stable-diffusion/pipelines.ts';
 import {
@@ -12,7 +12,6 @@ import {
   type Opened,
   repeated,
   report,
-  save,
   signed,
   sizeFor,
   watch,
@@ -21,9 +20,11 @@ import {
 } from './diffusion.ts';
 import { checkOutput } from './files.ts';
 import { latentsIn } from './notes.ts';
-import { count, share } from './options.ts';
+import { share, whole } from './options.ts';
 
 type Strength = DiffusionArguments & { strength: number };
+
+const MOST = 1000; // pictures in one call
 
 const OUTPUT = ['-o, --output <file>', 'the PNG file', 'out.png'] as const;
 const LIKE = [
@@ -37,7 +38,7 @@ export function addImagine(program: Command): void {
     .description('A picture from words (with any Stable Diffusion 1, 2, Turbo or LCM)')
     .argument('[prompt]', 'what is to be seen')
     .option(...OUTPUT)
-    .option('--count <n>', 'pictures; each has the next seed', count, 1)
+    .option('--count <n>', 'pictures; each has the next seed', whole(1, MOST), 1)
     .option('--grid', 'several pictures in one file')
     .option(...LIKE)
     .option('--from <file>', 'latents of tessera invert, in the place of noise');
@@ -83,7 +84,7 @@ Examples:
     .action(inpaint);
 }
 
-/** Makes the pictures of some seeds, shows how they come, saves and reports them. */
+/** Makes the pictures of some seeds, shows how they come, saves each once it is there, and reports them. */
 async function make(
   command: string,
   prompt: string | undefined,
@@ -92,23 +93,35 @@ async function make(
   steps: (opened: Opened, seed: number, prompt: string) => AsyncGenerator<DiffusionStep>,
 ): Promise<void> {
   if (prompt === undefined) throw new UserError(`[${command}] got no prompt: want some words, such as "a red apple"`);
-  await checkOutput(options.output, ['.png']);
+  const { output, count = 1 } = options;
+  const grid = options.grid && count > 1;
+  const paths = grid || count === 1 ? [output] : numbered(output, count);
+  await checkOutput(output, ['.png'], paths);
   const first = options.seed ?? freshSeed();
-  const seeds = Array.from({ length: options.count ?? 1 }, (_, i) => first + i);
+  const most = Number.MAX_SAFE_INTEGER + 1 - count;
+  if (first > most)
+    throw new UserError(`[${command}] --seed: got ${first} for ${count} pictures, want at most ${most}`);
+  const seeds = Array.from({ length: count }, (_, i) => first + i);
   await withPipeline(options, async (opened) => {
     const start = performance.now();
     const pictures: Picture[] = [];
     let done = 0;
     for (const [i, seed] of seeds.entries()) {
-      const what = seeds.length > 1 ? `${i + 1} of ${seeds.length}: ${prompt}` : prompt;
+      const what = count > 1 ? `${i + 1} of ${count}: ${prompt}` : prompt;
       const made = await watch(steps(opened, seed, prompt), what);
-      pictures.push(...made.images.map((picture) => signed(picture, command, prompt, options, seed, more)));
+      const picture = signed(made.images[0]!, command, prompt, options, seed, more);
       done += made.steps;
+      if (grid) pictures.push(picture);
+      else await picture.save(paths[i]!);
     }
-    const paths = await save(pictures, options);
+    if (grid) await new Picture(make_image_grid(pictures), pictures[0]!.settings).save(output);
     report({ command, opened, prompt, seeds, paths, ms: performance.now() - start, steps: done }, options);
   });
 }
+
+/** `out-1.png` and so on. */
+const numbered = (output: string, count: number): string[] =>
+  Array.from({ length: count }, (_, i) => output.replace(/(\.png)$/i, `-${i + 1}$1`));
 
 async function imagine(given: string | undefined, asked: DiffusionArguments & { from?: string }, command: Command) {
   const { prompt, options } = await repeated(asked, command);

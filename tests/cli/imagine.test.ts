@@ -92,6 +92,12 @@ describe('mistakes', () => {
     [['edit', 'none.png', 'a cat', '--strength', '1.5'], "'1.5' is invalid. Want a number from 0 to 1."],
     [['imagine', 'a cat', ...MODEL, '--width', '500'], "'500' is invalid. Want a multiple of 8: 504 is the nearest."],
     [['imagine', 'a cat', ...MODEL, '--seed', '-1'], 'Want a whole number from 0'],
+    [['imagine', 'a cat', ...MODEL, '--count', '4000000000'], 'Want a whole number from 1 to 1000.'],
+    [
+      ['imagine', 'a cat', ...MODEL, '--seed', '9007199254740991', '--count', '2'],
+      'for 2 pictures, want at most 90071',
+    ],
+    [['imagine', 'a cat', ...MODEL, '--eta', '2'], 'Want a number from 0 to 1.'],
     [['imagine', '--like', '/dev/zero'], '[/dev/zero] too large for a picture'],
     [['imagine', '--like', 'src'], '[src] is a folder'],
     [['imagine', 'a cat', '--from', '/dev/zero'], '[/dev/zero] is not a file'],
