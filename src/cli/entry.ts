@@ -56,17 +56,19 @@ export function entry(prompt: string, { onInterrupt, onEnd }: Told, { stdin, std
     messages.write({ text: pasted.join('\n'), isShown });
     pasted = [];
   });
-  lines.on('SIGINT', () => {
+  const interrupted = () => {
     pasted = [];
-    lines.write(null, { ctrl: true, name: 'e' }); // to the end of the line, then all before it goes
-    lines.write(null, { ctrl: true, name: 'u' });
+    for (const name of terminal ? ['e', 'u'] : []) lines.write(null, { ctrl: true, name }); // to the end of the line, then all before it goes
     onInterrupt(isInterrupted);
     isInterrupted = true;
-  });
+  };
+  const keys = terminal ? lines : process; // where the terminal is not in our hands, its Ctrl-C is a signal
+  keys.on('SIGINT', interrupted);
   lines.on('close', () => {
     isClosed = true;
     stdout.off('resize', resized);
     stdin.off('keypress', pressed);
+    keys.off('SIGINT', interrupted);
     if (terminal) stdout.write(PASTES.off);
     messages.end();
     onEnd();

@@ -3,9 +3,9 @@ import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
 import { entry } from '../../src/cli/entry.ts';
 
-function open() {
+function open({ isTTY = true } = {}) {
   const stdin = new PassThrough();
-  const stdout = Object.assign(new PassThrough(), { isTTY: true, columns: 20 });
+  const stdout = Object.assign(new PassThrough(), { isTTY, columns: 20 });
   const told: (boolean | 'end')[] = [];
   const onInterrupt = (isSecond: boolean) => {
     told.push(isSecond);
@@ -75,4 +75,20 @@ test('Ctrl-C drops the line; twice, or Ctrl-D, is the end', async () => {
   const other = open();
   await other.type('\x04');
   expect([other.told, await other.next()]).toEqual([['end'], undefined]);
+});
+
+test('a terminal that cannot be drawn on: its Ctrl-C is a signal, and does the same', async () => {
+  const listeners = process.listenerCount('SIGINT');
+  const { type, told, next, typed } = open({ isTTY: false });
+  await type('one\n');
+  expect(await next()).toEqual({ text: 'one', isShown: true });
+  typed.hide();
+  process.emit('SIGINT');
+  typed.open();
+  process.emit('SIGINT');
+  process.emit('SIGINT');
+  await new Promise((done) => setTimeout(done, 5));
+  expect(told).toEqual([false, false, true, 'end']);
+  expect(await next()).toBeUndefined();
+  expect(process.listenerCount('SIGINT')).toBe(listeners);
 });
