@@ -2,6 +2,7 @@
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { makeFolder } from '../gpu/make-folder.ts';
 import { explain, UserError } from '../io/error.ts';
 import { statPath } from '../io/source.ts';
 
@@ -39,4 +40,11 @@ export async function checkOutput(file: string, kinds: readonly string[], more: 
   const folder = path.dirname(file);
   if (!(await statPath(folder))?.isDirectory()) throw new UserError(`[${file}] cannot be written: no such folder`);
   await explain(file, 'cannot be written', () => access(folder, constants.W_OK));
+}
+
+/** Makes a folder where there is none. Throws a UserError unless files can be written in it. */
+export async function openFolder(folder: string): Promise<void> {
+  await explain(folder, 'cannot be made', () => makeFolder(folder));
+  if (!(await statPath(folder))?.isDirectory()) throw new UserError(`[${folder}] is a file: want a folder to write to`);
+  await explain(folder, 'cannot be written', () => access(folder, constants.W_OK));
 }

@@ -1,9 +1,9 @@
 // tessera train: a part of a model learns the drawn world.
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { makeFolder } from '../gpu/make-folder.ts';
 import { explain, UserError } from '../io/error.ts';
+import { isObject, parseObject } from '../io/json.ts';
 import { readHeader, writeSafetensors } from '../io/safetensors.ts';
 import { saveModel } from '../io/save-model.ts';
 import { fromBytes, statPath } from '../io/source.ts';
@@ -13,6 +13,7 @@ import { type ImageTextGenerator, imageTextToText } from '../tasks/image-text-to
 import { ProjectorTraining } from '../train/projector.ts';
 import { lesson } from '../world/index.ts';
 import { curve } from './curve.ts';
+import { openFolder } from './files.ts';
 import { withLoaded } from './loaded.ts';
 import {
   amount,
@@ -94,16 +95,25 @@ async function settle(options: Options): Promise<{ settings: Settings; bytes?: U
   return { settings, bytes, held };
 }
 
+const fits = (value: unknown, like: number | boolean): boolean =>
+  typeof value === typeof like && (typeof value !== 'number' || (value >= 0 && Number.isFinite(value)));
+
+/** What a checkpoint says of itself, which may come from anybody. */
 async function notesOf(bytes: Uint8Array, at: string): Promise<{ settings: Settings; held: Held[] }> {
   const { metadata } = await readHeader(fromBytes(bytes, at));
-  const note = metadata.get('training');
-  if (note === undefined) throw new UserError(`[${at}] not a checkpoint of tessera train`);
-  return explain(at, 'its notes are damaged', () => JSON.parse(note));
+  const { settings, held } = parseObject(metadata.get('training') ?? '{}', at);
+  const isWhole =
+    isObject(settings) &&
+    Object.entries(SETTINGS).every(([name, value]) => fits(settings[name], value)) &&
+    Array.isArray(held) &&
+    held.every((one) => isObject(one) && fits(one.step, 0) && fits(one.loss, 0));
+  if (!isWhole) throw new UserError(`[${at}] not a checkpoint of tessera train, or its notes are damaged`);
+  return { settings: settings as Settings, held: held as Held[] };
 }
 
 async function projector(options: Options): Promise<void> {
   const { settings, bytes, held } = await settle(options);
-  await explain(options.out, 'cannot be made', () => makeFolder(options.out));
+  await openFolder(options.out);
   const open: Parameters<typeof withLoaded<ImageTextGenerator>>[2] = (from, { dtype, ...more }) =>
     imageTextToText(from, { ...more, dtype: { multi_modal_projector: 'f32', default: dtype as 'f32' } });
   await withLoaded(
@@ -148,7 +158,8 @@ async function teach(training: ProjectorTraining, settings: Settings, held: Held
     const weights = writeSafetensors(await training.weights(), [['format', 'pt']]);
     const whole = await training.save({ training: JSON.stringify({ settings, held }) });
     await writeWhole(file(options, 'projector.safetensors'), (write) => write(weights));
-    await writeFile(file(options, 'loss.svg'), curve(`Loss of ${options.model}'s projector`, training.losses, held));
+    const picture = curve(`Loss of ${options.model}'s projector`, training.losses, held);
+    await writeWhole(file(options, 'loss.svg'), (write) => write(new TextEncoder().encode(picture)));
     await writeWhole(file(options, CHECKPOINT), (write) => write(whole));
   };
   const bar = await countingBar('step');

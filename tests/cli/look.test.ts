@@ -1,9 +1,10 @@
 // describe, ask, pictures for generate, and train projector, as a user calls them; on the tiny LLaVA of the goldens.
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { heatmaps } from '../../src/cli/heatmap.ts';
 import { decodePng } from '../../src/io/png.ts';
+import { writeSafetensors } from '../../src/io/safetensors.ts';
 import { golden, llavaFolder, llavaPictures, originalFolder } from '../tasks/support.ts';
 import { asModel, build, makeFolder, PATIENCE, ROOT, relative, tessera } from './run.ts';
 
@@ -141,6 +142,8 @@ describe('train projector', () => {
         'projector.safetensors',
         'training.safetensors',
       ]);
+      const inFile = await tessera([...args.slice(0, 2), '--out', 'package.json', ...model]);
+      expect([inFile.code, inFile.err]).toEqual([2, 'error: [package.json] is a file: want a folder to write to\n']);
       const slow = await tessera([...args, '--warmup', '2']);
       expect([slow.code, slow.err]).toEqual([2, expect.stringContaining('Want a number from 0 to 1')]);
       const again = await tessera(args);
@@ -150,6 +153,15 @@ describe('train projector', () => {
         2,
         expect.stringContaining('the checkpoint was made with 1: leave it out'),
       ]);
+      const checkpoint = path.join(ROOT, out, 'training.safetensors');
+      const bytes = await readFile(checkpoint);
+      for (const notes of [{}, { settings: { steps: 'two' } }, { settings: null, held: [] }]) {
+        const damaged = { training: JSON.stringify(notes) };
+        await writeFile(checkpoint, writeSafetensors([], Object.entries(damaged)));
+        const refused = await tessera([...args, '--resume']);
+        expect([refused.code, refused.err]).toEqual([2, expect.stringMatching(/^error: .* its notes are damaged\n$/)]);
+      }
+      await writeFile(checkpoint, bytes);
       const whole = await tessera([...args, '--resume', '--whole', '--json']);
       expect([whole.code, JSON.parse(whole.out).losses]).toEqual([0, JSON.parse(first.out).losses]);
       expect(await readdir(path.join(ROOT, out))).toContain('model.safetensors');
