@@ -3,12 +3,17 @@ export class UserError extends Error {
   override name = 'UserError';
 }
 
+/** What an error says; of fetch's what is behind it, of Node's without the path, which is told already or is that of a draft. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { message, cause, syscall } = error as NodeJS.ErrnoException;
+  return (cause instanceof Error && cause.message) || message.split(`, ${syscall} '`)[0]!;
+}
+
 /** `error` as a UserError that starts with `[where] what`; one that is a UserError already stays as it is. */
 export function asUserError(error: unknown, where: string, what: string): UserError {
   if (error instanceof UserError) return error;
-  return new UserError(`[${where}] ${what}: ${error instanceof Error ? error.message : String(error)}`, {
-    cause: error,
-  });
+  return new UserError(`[${where}] ${what}: ${reasonOf(error)}`, { cause: error });
 }
 
 /** Runs `work`; whatever it throws (a library's own error) becomes a UserError. */

@@ -1,6 +1,6 @@
 // The protocol of the Hugging Face hub over plain fetch: which files a model has, what each is, and their bytes. Runs in
 // every runtime and keeps nothing. The headers and error codes that count are those of huggingface_hub's file_download.py.
-import { UserError } from './error.ts';
+import { reasonOf, UserError } from './error.ts';
 import { isObject, parseObject } from './json.ts';
 
 /** What is in a file: `etag` is its sha256, or the id of its git blob where it is not in LFS. */
@@ -116,9 +116,7 @@ export function connect(repo: string, { endpoint, token, signal, patience = PATI
   function lost(error: unknown): unknown {
     if (signal?.aborted) return signal.reason;
     if (error instanceof UserError) return error;
-    const { message, cause } = error as Error;
-    const why = cause instanceof Error && cause.message ? cause.message : message;
-    return fail(`got no answer from ${host} (${why}), want a connection`, { again: true }, error);
+    return fail(`got no answer from ${host} (${reasonOf(error)}), want a connection`, { again: true }, error);
   }
 
   function refusal({ status, headers }: Response, revision = ''): HubError {
@@ -274,12 +272,15 @@ export function plainName(name: string): string {
 /** Waits; rejects with the signal's reason when it is aborted. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', stop);
+      resolve();
+    }, ms);
     const stop = () => {
       clearTimeout(timer);
       reject(signal!.reason);
     };
     if (signal?.aborted) stop();
-    signal?.addEventListener('abort', stop, { once: true });
+    else signal?.addEventListener('abort', stop, { once: true });
   });
 }

@@ -53,7 +53,7 @@ const FIELDS: Rules<Required<Request>> = {
   top_p: number('a number above 0, at most 1', (v) => v > 0 && v <= 1),
   top_k: whole(0),
   min_p: number('a number from 0 to 1', (v) => v >= 0 && v <= 1),
-  repetition_penalty: number('a number above 0', (v) => v > 0),
+  repetition_penalty: number('a number above 0, at most 1e30', (v) => v >= 1e-30 && v <= 1e30),
   seed: whole(0),
   stop: {
     want: `a text, or a list of at most ${MOST_STOPS}`,

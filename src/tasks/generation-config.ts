@@ -28,11 +28,14 @@ const DEFAULTS = { max_new_tokens: 256, do_sample: false };
 const SAMPLING = { repetition_penalty: 1, temperature: 1, top_k: 50, top_p: 1, min_p: 0 };
 
 const whole = (least: number) => (v: number) => Number.isSafeInteger(v) && v >= least;
+/** Logits are divided by it in f32, and stay finite. */
+const sized = (v: number) => v >= 1e-30 && v <= 1e30;
+const SIZES = 'from 1e-30 to 1e30';
 const RULES: Record<string, { want: string; holds(v: number): boolean }> = {
   max_new_tokens: { want: 'a whole number from 1', holds: whole(1) },
   seed: { want: 'a whole number from 0', holds: whole(0) },
-  repetition_penalty: { want: 'a number above 0', holds: (v) => v > 0 },
-  temperature: { want: 'a number above 0, or do_sample: false', holds: (v) => v > 0 },
+  repetition_penalty: { want: `a number above 0, ${SIZES}`, holds: sized },
+  temperature: { want: `a number above 0, ${SIZES}, or do_sample: false`, holds: sized },
   top_k: { want: 'a whole number; 0 for all', holds: whole(0) },
   top_p: { want: 'a number in (0, 1]', holds: (v) => v > 0 && v <= 1 },
   min_p: { want: 'a number in [0, 1]', holds: (v) => v >= 0 && v <= 1 },

@@ -213,6 +213,8 @@ describe('decode', () => {
     [{ input_ids: [[1, 2], [3]] }, 'rows of 2, 1'],
     [{ input_ids: [[1, 97]] }, 'input_ids: got 97, want 0..96'],
     [{ input_ids: [[1]], temperature: 0, do_sample: true }, 'temperature: got 0, want a number above 0'],
+    [{ input_ids: [[1]], temperature: 1e-50, do_sample: true }, 'temperature: got 1e-50, want a number above 0'],
+    [{ input_ids: [[1]], repetition_penalty: 1e300 }, 'repetition_penalty: got 1e+300, want a number above 0'],
     [{ input_ids: [[1]], top_p: 2 }, 'top_p: got 2, want a number in (0, 1]'],
     [{ input_ids: [[1]], max_new_tokens: 1.5 }, 'max_new_tokens: got 1.5'],
     [{ input_ids: [[1, 2]], attention_mask: [[1]] }, 'attention_mask: got rows of 1'],
