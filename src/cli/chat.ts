@@ -9,7 +9,7 @@ import type { ImageTextInput, VisionMessage } from '../tasks/image-text-to-text.
 import { load_image } from '../tasks/load-image.ts';
 import type { Session, TextOptions } from '../tasks/session.ts';
 import { entry } from './entry.ts';
-import { statsLine, type TextArguments, textOptions, withText } from './generate.ts';
+import { shown, statsLine, type TextArguments, textOptions, withText } from './generate.ts';
 import { complain, print, printJson, write } from './output.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { visible, visibleLines } from './text.ts';
@@ -48,9 +48,8 @@ async function chat(options: Options): Promise<void> {
     using session = sessionOf(task);
     const greeting = `${task.model.name} on ${where}. /help, /exit${sees(task) ? ', /image FILE' : ''}`;
     if (piped === undefined) return await converse(session, system, told, greeting, sees(task));
-    for await (const piece of session.stream([...system, { role: 'user', content: piped }], told)) {
-      if (!options.json) write(visibleLines(piece));
-    }
+    const asked = session.stream([...system, { role: 'user', content: piped }], told);
+    for await (const piece of shown(asked)) if (!options.json) write(piece);
     const { prompt_ids, ids, text, finish_reason, stats } = session.last!;
     if (options.json) printJson({ command: 'chat', ...about, prompt_ids, ids, text, finish_reason, stats });
     else print('');
@@ -68,7 +67,7 @@ async function converse(
   const terminal = terminalOf(process.stdout, process.env);
   const prompt = paint(terminal, 'bold', '> ');
   let messages = [...system];
-  let shown: string[] = []; // pictures for the next message
+  let pictures: string[] = []; // for the next message
   let answering: AbortController | undefined;
   const onInterrupt = (isSecond: boolean) => {
     if (answering) return answering.abort();
@@ -82,12 +81,12 @@ async function converse(
     '/reset': () => {
       session.reset();
       messages = [...system];
-      shown = [];
+      pictures = [];
     },
     '/image': async (file) => {
       if (!isSeeing) throw new UserError('[chat] /image: this model sees no pictures, want a LLaVA');
       const { width, height } = await load_image(named(file, '/image photo.jpg'));
-      shown.push(file);
+      pictures.push(file);
       print(`a picture of ${width} x ${height}: what about it?`);
     },
     '/save': async (file) => {
@@ -108,13 +107,12 @@ async function converse(
   };
   const answer = async (text: string) => {
     answering = new AbortController();
-    const pictures = shown.map((image) => ({ type: 'image' as const, image }));
-    const content = pictures.length > 0 ? [...pictures, { type: 'text' as const, text }] : text;
+    const parts = pictures.map((image) => ({ type: 'image' as const, image }));
+    const content = parts.length > 0 ? [...parts, { type: 'text' as const, text }] : text;
     const asked: VisionMessage[] = [...messages, { role: 'user', content }];
     const before = session.last;
     try {
-      for await (const piece of session.stream(asked, { ...told, signal: answering.signal }))
-        write(visibleLines(piece));
+      for await (const piece of shown(session.stream(asked, { ...told, signal: answering.signal }))) write(piece);
     } catch (error) {
       if (!answering.signal.aborted) throw error;
     } finally {
@@ -123,7 +121,7 @@ async function converse(
     }
     const { last } = session;
     if (!last || last === before || last.text === '') return; // stopped before a word: as if it had not been asked
-    shown = [];
+    pictures = [];
     messages = [...asked, { role: 'assistant', content: last.text }];
   };
   print(paint(terminal, 'dim', greeting));

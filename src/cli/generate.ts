@@ -93,7 +93,7 @@ async function generate(options: Options): Promise<void> {
     const raw = images.length > 0 ? { text: prompt, images } : prompt;
     using session = sessionOf(task);
     const input = options.raw ? raw : [{ role: 'user', content }];
-    for await (const piece of session.stream(input, told)) if (!options.json) write(visibleLines(piece));
+    for await (const piece of shown(session.stream(input, told), !options.raw)) if (!options.json) write(piece);
     const { text, ids, prompt_ids, finish_reason, stats } = session.last!;
     if (options.json) {
       const times = { ...stats, load_ms: Math.round(load) };
@@ -107,6 +107,16 @@ async function generate(options: Options): Promise<void> {
 }
 
 type Stats = Answer['stats'];
+
+/** A text as a terminal shows it while it comes; an answer without the space that tokens of a first word have. */
+export async function* shown(pieces: AsyncIterable<string>, isAnswer = true): AsyncGenerator<string> {
+  let isBegun = !isAnswer;
+  for await (const piece of pieces) {
+    const said: string = isBegun ? piece : piece.trimStart();
+    isBegun ||= said !== '';
+    yield visibleLines(said);
+  }
+}
 
 /** How fast it went, in words. */
 export function statsLine({

@@ -7,11 +7,11 @@ import { attentionOf, type Looked } from '../tasks/attention.ts';
 import type { ImageTextGenerator } from '../tasks/image-text-to-text.ts';
 import type { Answer } from '../tasks/session.ts';
 import { checkOutput } from './files.ts';
-import { statsLine, type TextArguments, textOptions, withText } from './generate.ts';
+import { shown, statsLine, type TextArguments, textOptions, withText } from './generate.ts';
 import { heatmaps } from './heatmap.ts';
 import { print, printJson, write } from './output.ts';
 import { paint, terminalOf } from './terminal.ts';
-import { visible, visibleLines } from './text.ts';
+import { visible } from './text.ts';
 import { checkPictures, withSeer } from './writer.ts';
 
 type Options = TextArguments & { attention?: string };
@@ -99,12 +99,7 @@ async function answer(
     { type: 'text' as const, text: question },
   ];
   using session = task.session();
-  let isBegun = false; // tokens of a first word begin with a space
-  for await (const piece of session.stream([{ role: 'user', content }], told)) {
-    const said: string = isBegun ? piece : piece.trimStart();
-    isBegun ||= said !== '';
-    if (!isQuiet) write(visibleLines(said));
-  }
+  for await (const piece of shown(session.stream([{ role: 'user', content }], told))) if (!isQuiet) write(piece);
   const { text, ids, finish_reason, stats, prompt_ids } = session.last!;
   const looked = withWords && (await attentionOf(task, picture, prompt_ids, ids));
   return { picture, text: text.trim(), ids, finish_reason, stats, ...looked };
