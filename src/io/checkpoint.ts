@@ -57,6 +57,7 @@ const PICKLES = /\.(?:bin|pt|pth|ckpt)$/;
 export async function openCheckpoint(from: ModelSource, options: CheckpointOptions = {}): Promise<Checkpoint> {
   const { folder, file } = await locate(from, options);
   const chosen = file ?? options.file ?? chooseWeights(await folder.list(), folder.name, options.variant);
+  const isOwn = ownsFolder(chosen, file);
   const sources: ByteSource[] = [];
   const others: Checkpoint[] = [];
   const beside: Checkpoint['beside'] = async (name, isConfigOnly) => {
@@ -90,8 +91,8 @@ export async function openCheckpoint(from: ModelSource, options: CheckpointOptio
       ? await readShards(shardsOf(await json(chosen), chosen), chosen, open)
       : await readOne(await open(chosen, 'want the weights there'));
     return {
-      name: folder.name,
-      config: ownsFolder(chosen, file) ? await json('config.json') : undefined,
+      name: isOwn ? folder.name : chosen,
+      config: isOwn ? await json('config.json') : undefined,
       ...contents,
       text: (name) => folder.text(name),
       json,

@@ -1,5 +1,6 @@
 // Settings of config.json, merged over what transformers takes where a config is silent.
 import { UserError } from './error.ts';
+import { isObject } from './json.ts';
 
 type Setting = number | string | boolean | undefined;
 
@@ -13,9 +14,9 @@ export function settings<T extends Record<string, Setting>>(where: string, defau
   const result: Record<string, Setting> = { ...defaults };
   for (const config of given) {
     if (config === undefined || config === null) continue;
-    if (typeof config !== 'object') throw new UserError(`[${where}] got ${kind(config)}, want an object`);
+    if (!isObject(config)) throw new UserError(`[${where}] got ${kind(config)}, want an object`);
     for (const name in defaults) {
-      const value = (config as Record<string, unknown>)[name];
+      const value = config[name];
       if (value === undefined || value === null) continue;
       const want = defaults[name] === undefined ? 'number' : typeof defaults[name];
       const whole = defaults[name] === undefined || Number.isInteger(defaults[name]);

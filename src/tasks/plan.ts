@@ -84,7 +84,7 @@ async function planPart({ name, config, of, pass }: Part, where: string) {
     ...{ name: path(weight), parameters },
     bytes: each((dtype) => sizeClass(kept[dtype].get(weight)!.nbytes)),
   }));
-  return explain(where, `${path('config.json')} describes no model`, () => {
+  return explain(where, `${path('config.json')} describes no model that runs at this size`, () => {
     const { inputs, results } = pass(model);
     const given = Object.entries(inputs).map(([input, shape]) => {
       return [input, new Tensor({ shape, dtype: input.endsWith('ids') ? 'i32' : 'f32' })] as const;
