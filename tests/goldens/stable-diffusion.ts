@@ -88,94 +88,96 @@ const TEXT = 'tokenizer(padding=max_length, truncation=True), text_encoder(...)[
 const INVERSION = 'DDIMInverseScheduler, then DDIMScheduler';
 const signed = (image: Tensor) => image.mul(2).sub(1);
 
+async function load(files: CaseFiles) {
+  const parts = await loadParts(await files.checkpoint());
+  return Object.assign(parts, { files, [Symbol.dispose]: () => disposeParts(parts) });
+}
+
+const inpaint = method({
+  inputs: ['image', 'mask_image', 'posterior_noise?', 'noise', 'masked_noise?'],
+  args: known,
+  async run(parts: Parts, { image, mask_image, ...noises }, { prompt, strength, ...args }) {
+    const { posterior_noise, noise, masked_noise = posterior_noise } = noises; // drawn in any case
+    const generator = replay(...(posterior_noise ? [posterior_noise] : []), noise, masked_noise);
+    const mask = mask_image.ge(0.5).to('f32');
+    const options = { ...optionsOf(args), generator };
+    const steps = runOf(parts, schedulerFor(args), prompt as string, options, (setting) =>
+      fromMask(setting, signed(image), mask, strength as number),
+    );
+    return shown(parts, await follow(steps));
+  },
+});
+
 export const stableDiffusion: Record<string, Family> = {
-  StableDiffusionPipeline: family(
-    async (files) => {
-      const parts = await loadParts(await files.checkpoint());
-      return Object.assign(parts, { files, [Symbol.dispose]: () => disposeParts(parts) });
-    },
-    {
-      [TEXT]: method({
-        inputs: ['input_ids?'],
-        args: { prompts: isTexts },
-        async run(parts: Parts, _, { prompts }) {
-          const texts = prompts as string[];
-          const on_warning = () => {};
-          return {
-            input_ids: integers(promptIds(parts, texts, { on_warning })),
-            embeds: await encodePrompts(parts, texts, { on_warning }),
-          };
-        },
-      }),
-      __call__: method({
-        inputs: ['latents'],
-        args: { ...known, lora: isText, lora_scale: isNumber },
-        async run(parts: Parts & { files: CaseFiles }, { latents }, { prompt, lora, lora_scale, ...args }) {
-          const size = latentSize(parts, args as { height: number });
-          const start = (setting: Parameters<typeof fromNoise>[0]) =>
-            fromNoise(setting, [setting.B, latents.shape[1]!, ...size], latents);
-          const adapters = loras(parts);
-          if (lora) {
-            const folder = (lora as string).replace(/\/?[^/]*$/, '');
-            await adapters.load_lora_weights(await parts.files.checkpoint(folder), { adapter_name: 'lora' });
-            adapters.set_adapters('lora', lora_scale as number);
-          }
-          const steps = runOf(parts, schedulerFor(args), prompt as string, optionsOf(args), start);
-          return shown(parts, await follow(steps)).finally(adapters.unload_lora_weights);
-        },
-      }),
-      'StableDiffusionImg2ImgPipeline.__call__': method({
-        inputs: ['image', 'posterior_noise', 'noise'],
-        args: { ...known, image: isNote },
-        async run(parts: Parts, { image, posterior_noise, noise }, { prompt, strength, ...args }) {
-          const options = { ...optionsOf(args), generator: replay(posterior_noise, noise) };
-          const steps = runOf(parts, schedulerFor(args), prompt as string, options, (setting) =>
-            fromPicture(setting, signed(image), strength as number),
-          );
-          return shown(parts, await follow(steps));
-        },
-      }),
-      'StableDiffusionInpaintPipeline.__call__': method({
-        inputs: ['image', 'mask_image', 'posterior_noise?', 'noise', 'masked_noise?'],
-        args: known,
-        async run(parts: Parts, { image, mask_image, ...noises }, { prompt, strength, ...args }) {
-          const { posterior_noise, noise, masked_noise = posterior_noise } = noises; // drawn in any case
-          const generator = replay(...(posterior_noise ? [posterior_noise] : []), noise, masked_noise);
-          const mask = mask_image.ge(0.5).to('f32');
-          const options = { ...optionsOf(args), generator };
-          const steps = runOf(parts, schedulerFor(args), prompt as string, options, (setting) =>
-            fromMask(setting, signed(image), mask, strength as number),
-          );
-          return shown(parts, await follow(steps));
-        },
-      }),
-      [INVERSION]: method({
-        inputs: ['image'],
-        args: { ...known, loop: isNote },
-        async run(parts: Parts, { image }, { prompt, scheduler_config, ...args }) {
-          const options = optionsOf(args);
-          const of = (scheduler: string) => schedulerFor({ scheduler, scheduler_config });
-          const there = await follow(
-            runOf(parts, of('DDIMInverseScheduler'), prompt as string, options, (setting) =>
-              fromMean(setting, signed(image)),
-            ),
-          );
-          const back = await follow(
-            runOf(parts, of('DDIMScheduler'), prompt as string, options, (setting) =>
-              fromNoise(setting, there.latents.shape, there.latents),
-            ),
-          );
-          return {
-            image_latents: there.image_latents,
-            inverted_timesteps: there.timesteps,
-            inverted_after_step: there.latents_after_step,
-            inverted: there.latents,
-            reconstructed_timesteps: back.timesteps,
-            reconstructed_after_step: back.latents_after_step,
-            reconstructed: back.latents,
-          };
-        },
-      }),
-    },
-  ),
+  StableDiffusionPipeline: family(load, {
+    [TEXT]: method({
+      inputs: ['input_ids?'],
+      args: { prompts: isTexts },
+      async run(parts: Parts, _, { prompts }) {
+        const texts = prompts as string[];
+        const on_warning = () => {};
+        return {
+          input_ids: integers(promptIds(parts, texts, { on_warning })),
+          embeds: await encodePrompts(parts, texts, { on_warning }),
+        };
+      },
+    }),
+    __call__: method({
+      inputs: ['latents'],
+      args: { ...known, lora: isText, lora_scale: isNumber },
+      async run(parts: Parts & { files: CaseFiles }, { latents }, { prompt, lora, lora_scale, ...args }) {
+        const size = latentSize(parts, args as { height: number });
+        const start = (setting: Parameters<typeof fromNoise>[0]) =>
+          fromNoise(setting, [setting.B, latents.shape[1]!, ...size], latents);
+        const adapters = loras(parts);
+        if (lora) {
+          const folder = (lora as string).replace(/\/?[^/]*$/, '');
+          await adapters.load_lora_weights(await parts.files.checkpoint(folder), { adapter_name: 'lora' });
+          adapters.set_adapters('lora', lora_scale as number);
+        }
+        const steps = runOf(parts, schedulerFor(args), prompt as string, optionsOf(args), start);
+        return shown(parts, await follow(steps)).finally(adapters.unload_lora_weights);
+      },
+    }),
+    'StableDiffusionImg2ImgPipeline.__call__': method({
+      inputs: ['image', 'posterior_noise', 'noise'],
+      args: { ...known, image: isNote },
+      async run(parts: Parts, { image, posterior_noise, noise }, { prompt, strength, ...args }) {
+        const options = { ...optionsOf(args), generator: replay(posterior_noise, noise) };
+        const steps = runOf(parts, schedulerFor(args), prompt as string, options, (setting) =>
+          fromPicture(setting, signed(image), strength as number),
+        );
+        return shown(parts, await follow(steps));
+      },
+    }),
+    'StableDiffusionInpaintPipeline.__call__': inpaint,
+    [INVERSION]: method({
+      inputs: ['image'],
+      args: { ...known, loop: isNote },
+      async run(parts: Parts, { image }, { prompt, scheduler_config, ...args }) {
+        const options = optionsOf(args);
+        const of = (scheduler: string) => schedulerFor({ scheduler, scheduler_config });
+        const there = await follow(
+          runOf(parts, of('DDIMInverseScheduler'), prompt as string, options, (setting) =>
+            fromMean(setting, signed(image)),
+          ),
+        );
+        const back = await follow(
+          runOf(parts, of('DDIMScheduler'), prompt as string, options, (setting) =>
+            fromNoise(setting, there.latents.shape, there.latents),
+          ),
+        );
+        return {
+          image_latents: there.image_latents,
+          inverted_timesteps: there.timesteps,
+          inverted_after_step: there.latents_after_step,
+          inverted: there.latents,
+          reconstructed_timesteps: back.timesteps,
+          reconstructed_after_step: back.latents_after_step,
+          reconstructed: back.latents,
+        };
+      },
+    }),
+  }),
+  StableDiffusionInpaintPipeline: family(load, { __call__: inpaint }),
 };

@@ -87,6 +87,13 @@ function numberIn(name: string, value: number, least: number, most = Number.POSI
   throw new UserError(`[${name}] got ${value}, want a number ${range}`);
 }
 
+function checkChannels({ unet }: Parts, got: number): void {
+  const { in_channels = 4, out_channels = 4 } = unet.config;
+  if (got === in_channels) return;
+  const hint = in_channels > out_channels ? 'an inpainting model, want StableDiffusionInpaintPipeline' : 'another VAE?';
+  throw new UserError(`[unet] takes ${in_channels} channels, got ${got}: ${hint}`);
+}
+
 /** A scheduler of the same kind with a state of its own. */
 export const freshScheduler = ({ config }: Scheduler): Scheduler => schedulerOf(config, config._class_name);
 
@@ -118,6 +125,7 @@ export async function* runOf(
     const { image_latents, ...begin } = await start({ parts, scheduler, generator, B, signal });
     held.push(begin.latents, ...(begin.seen ? [begin.seen] : []), ...(begin.held ?? []));
     if (image_latents) unfinished.push(image_latents);
+    checkChannels(parts, begin.latents.shape[1]! + (begin.seen?.shape[1] ?? 0));
     let latents = await begin.latents.add(0).realize();
     unfinished.push(latents);
     if (begin.begin < scheduler.timesteps.length) {
