@@ -1,6 +1,7 @@
 // Transformers on the pixels of a picture, which look at themselves and at a context (diffusers' Transformer2DModel).
 import type { Weights } from '../io/weights.ts';
 import type { AttentionOptions } from '../ops/attention.ts';
+import type { Conv2dOptions } from '../ops/conv.ts';
 import { gelu } from '../ops/elementwise.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { crossAttention } from './attention.ts';
@@ -59,11 +60,13 @@ export type Transformer2dConfig = TransformerBlockConfig & {
 /** x + proj_out(blocks(proj_in(norm(x)))), x [B, C, H, W]. */
 export function transformer2d(w: Weights, channels: number, c: Transformer2dConfig) {
   const size = c.heads * c.head_dim;
-  const project = (name: string, from: number, to: number) =>
-    c.use_linear_projection ? linear(w.at(name), from, to) : conv2d(w.at(name), from, to, { kernel_size: 1 });
+  const project = (name: string, from: number, to: number, options: Conv2dOptions = {}) =>
+    c.use_linear_projection
+      ? linear(w.at(name), from, to)
+      : conv2d(w.at(name), from, to, { kernel_size: 1, ...options });
   const tokens = (x: Tensor) => x.flatten(2).transpose(1, 2); // [B, H W, C]
   const norm = groupNorm(w.at('norm'), c.groups, channels, 1e-6);
-  const proj_in = project('proj_in', channels, size);
+  const proj_in = project('proj_in', channels, size, { memory_format: 'channels_last' });
   const blocks = Array.from({ length: c.layers ?? 1 }, (_, i) => transformerBlock(w.at('transformer_blocks').at(i), c));
   const proj_out = project('proj_out', size, channels);
   return (x: Tensor, context?: Context): Tensor => {

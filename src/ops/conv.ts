@@ -194,6 +194,8 @@ export type Conv2dOptions = {
   padding?: number | Pair | readonly [Pair, Pair];
   dilation?: number | Pair;
   groups?: number;
+  /** The result lies in memory as [N, oh, ow, O], so that pixels as rows, `y.flatten(2).transpose(1, 2)`, are no copy. */
+  memory_format?: 'channels_last';
 };
 
 /** x [N, C, H, W] with weight [O, C / groups, kh, kw]: [N, O, oh, ow], as torch.nn.functional.conv2d. Sums in f32. */
@@ -215,7 +217,9 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2d
   if (bias && (bias.rank !== 1 || bias.shape[0] !== O)) {
     throw new RangeError(`[conv2d] bias: got ${show(bias.shape)}, want [${O}]`);
   }
-  const { stride = 1, padding = 0, dilation = 1 } = options;
+  const { stride = 1, padding = 0, dilation = 1, memory_format } = options;
+  if (memory_format !== undefined && memory_format !== 'channels_last')
+    throw new RangeError(`[conv2d] memory_format: got ${memory_format}, want channels_last or none`);
   const around = typeof padding === 'number' ? [padding, padding] : padding;
   const [rows, columns] = [0, 1].map((i) => pair('padding', around[i]!, 0)) as [Pair, Pair];
   const w: Windows = {
@@ -235,12 +239,19 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2d
   const small = upsampledFrom(x);
   const made = () => {
     if (apart(w) && rows[1] + columns[1] === 0) {
-      return composite(product, [x, weight], filters(weight, groups).matmul(inColumns(x, w), 'f32').reshape(shape), w);
+      const [matrix, windows] = [filters(weight, groups), inColumns(x, w)];
+      const y =
+        memory_format && groups === 1
+          ? windows.transpose(-1, -2).matmul(matrix.transpose(-1, -2), 'f32').transpose(-1, -2)
+          : matrix.matmul(windows, 'f32');
+      return composite(product, [x, weight], y.reshape(shape), w);
     }
     if (!small) return forward([x, weight], { ...w, shape });
     const repeated = x.shape.slice(2) as unknown as Pair;
     return composite(rules, [x, weight], forward([small, weight], { ...w, shape, spread: [2, 2], repeated }), w);
   };
   const y = made();
-  return (bias ? y.add(bias.reshape([O, 1, 1])) : y).to(x.dtype);
+  if (!memory_format) return (bias ? y.add(bias.reshape([O, 1, 1])) : y).to(x.dtype);
+  const pixels = y.permute([0, 2, 3, 1]).contiguous();
+  return (bias ? pixels.add(bias) : pixels).to(x.dtype).permute([0, 3, 1, 2]);
 }

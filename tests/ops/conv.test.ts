@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { estimate } from '../../src/exec/estimate.ts';
 import { full, grad, tensor } from '../../src/index.ts';
 import { upsample_nearest } from '../../src/ops/upsample.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
 import * as ref from '../reference.ts';
 import { type Input, testOp } from './harness.ts';
 
@@ -85,6 +86,36 @@ testOp('conv2d of patches', {
   tolerance: SUMMED,
   layouts: ['permuted', 'sliced'],
   grad: [[1, 2, 4, 5], [3, 2, 2, 2], [3]],
+});
+
+for (const [name, options, inputs] of [
+  ['pixels', {}, [[2, 6, 3, 5], [7, 6, 1, 1], [7]]],
+  ['pixels of groups', { groups: 2 }, [[2, 6, 3, 4], [4, 3, 1, 1], [4]]],
+  ['windows', { padding: 1 }, [[2, 3, 4, 5], [4, 3, 3, 3], [4]]],
+] as [string, ref.Conv, Input[]][]) {
+  testOp(`conv2d of ${name}, channels last`, {
+    op: (x, w, b) => x.conv2d(w, b, { ...options, memory_format: 'channels_last' }),
+    reference: (x, w, b) => ref.conv2d(x, w, b, options),
+    inputs: [inputs],
+    tolerance: SUMMED,
+    layouts: ['plain', 'permuted', 'sliced', 'expanded'],
+    grad: inputs,
+  });
+}
+it('conv2d with channels last has pixels as rows, with the same bits and no copy', async () => {
+  const of = (shape: number[]) => {
+    const size = shape.reduce((n, d) => n * d, 1);
+    return tensor(
+      Float32Array.from({ length: size }, (_, i) => Math.sin(i * i)),
+      shape,
+    );
+  };
+  const [x, w, b] = [of([2, 24, 6, 6]), of([20, 24, 1, 1]), of([20])] as const;
+  const rows = (y: Tensor) => y.flatten(2).transpose(1, 2);
+  const y = rows(x.conv2d(w, b, { memory_format: 'channels_last' }));
+  expect(estimate([y.contiguous()])).toMatchObject({ dispatches: 1, intermediate_bytes: 0 });
+  expect(await y.data()).toEqual(await rows(x.conv2d(w, b)).data());
+  expect(() => x.conv2d(w, b, { memory_format: 'nhwc' as 'channels_last' })).toThrow(/memory_format.*channels_last/);
 });
 
 for (const [name, size, options] of [
