@@ -41,6 +41,7 @@ export type DiffusionArguments = DeviceOptions &
     seed?: number;
     rng: 'philox' | 'torch';
     clipSkip: number;
+    vaeTiling?: boolean;
     width?: number;
     height?: number;
     count: number;
@@ -48,9 +49,14 @@ export type DiffusionArguments = DeviceOptions &
     like?: string;
   };
 
+export const VAE_TILING = [
+  '--vae-tiling',
+  'large pictures go through the autoencoder in tiles, with less memory',
+] as const;
+
 /** `file:0.8`; a weight of 1 where none is said. */
 function lora(text: string, before: DiffusionArguments['lora'] = []): DiffusionArguments['lora'] {
-  const [, file, weight] = /^(.+?)(?::(-?\d*\.?\d+))?$/.exec(text) ?? [];
+  const [, file, weight] = /^(.+?)(?::(-?\d*\.?\d+(?:e[+-]?\d+)?))?$/i.exec(text) ?? [];
   if (!file) throw new InvalidArgumentError('Want a file, or file:0.8.');
   return [...before, { file, weight: weight === undefined ? 1 : Number(weight) }];
 }
@@ -77,6 +83,7 @@ export function withDiffusion(command: Command): Command {
         .default('philox'),
     )
     .option('--clip-skip <n>', 'layers of the text encoder that are left out at its end', whole(0), 0)
+    .option(...VAE_TILING)
     .option('--width <n>', 'pixels, a multiple of 8', side)
     .option('--height <n>', 'pixels, a multiple of 8', side);
   return withDevice(withHub(command));
@@ -111,13 +118,16 @@ export type Opened = Loaded<Pipeline>;
 
 /** Runs `work` with a pipeline on the device asked for, its adapters and scheduler set. */
 export async function withPipeline(
-  options: DeviceOptions & HubOptions & Pick<DiffusionArguments, 'model' | 'config' | 'lora' | 'scheduler'>,
+  options: DeviceOptions &
+    HubOptions &
+    Pick<DiffusionArguments, 'model' | 'config' | 'lora' | 'scheduler' | 'vaeTiling'>,
   work: (opened: Opened) => Promise<void>,
 ): Promise<void> {
   const { lora: loras, scheduler, config } = options;
   const path = options.model ?? (await shipped('tessera-diffusion'));
   const open = async (...[from, source]: Parameters<typeof StableDiffusionPipeline.from_pretrained>) => {
     const pipe = await StableDiffusionPipeline.from_pretrained(from, { ...source, config });
+    if (options.vaeTiling) pipe.enable_vae_tiling();
     if (scheduler) pipe.scheduler = schedulerNamed(scheduler, pipe.scheduler.config);
     for (const [i, { file }] of loras.entries()) {
       const unused = await pipe.load_lora_weights(file, { adapter_name: `${i}` });

@@ -8,7 +8,7 @@ import { checkPath, load_image } from '../tasks/load-image.ts';
 import { Picture } from '../tasks/picture.ts';
 import { shipped } from '../tasks/shipped.ts';
 import { roundTrip } from '../tasks/stable-diffusion/pipelines.ts';
-import { callOptions, type DiffusionArguments, sizeFor, withDiffusion, withPipeline } from './diffusion.ts';
+import { callOptions, type DiffusionArguments, sizeFor, VAE_TILING, withDiffusion, withPipeline } from './diffusion.ts';
 import { checkOutput } from './files.ts';
 import { LATENTS, NOTES } from './notes.ts';
 import {
@@ -51,6 +51,7 @@ Example:
     .argument('<picture>', 'a PNG, JPEG or WebP file, or its address')
     .option('-o, --output <file>', 'the PNG file', 'out.png')
     .option('--model <model>', 'a diffusers folder or an id of the hub (default: the tessera-diffusion that ships)')
+    .option(...VAE_TILING)
     .option('--width <n>', 'pixels, a multiple of 8', side)
     .option('--height <n>', 'pixels, a multiple of 8', side)
     .option('--debug', 'show where an error comes from');
@@ -81,11 +82,14 @@ async function invert(picture: string, prompt: string, options: DiffusionArgumen
   });
 }
 
-type RoundTrip = DeviceOptions & HubOptions & { model?: string; output: string; width?: number; height?: number };
+type RoundTrip = DeviceOptions &
+  HubOptions &
+  Pick<DiffusionArguments, 'model' | 'output' | 'vaeTiling' | 'width' | 'height'>;
 
 async function roundTripAction(file: string, options: RoundTrip): Promise<void> {
   await checkPath(file);
   await checkOutput(options.output, ['.png']);
+  const { vaeTiling = false } = options;
   const path = options.model ?? (await shipped('tessera-diffusion'));
   const { progress_callback, stop } = await loadingBar();
   const source = { ...hubOf(options), subfolder: options.subfolder ?? 'vae', progress_callback };
@@ -95,9 +99,12 @@ async function roundTripAction(file: string, options: RoundTrip): Promise<void> 
     await onDevice(options, async (device) => {
       using vae = await AutoencoderKL.from_pretrained(from, { ...source, device, dtype: options.dtype });
       stop();
+      vae.enable_tiling(vaeTiling);
       const { before, after } = await roundTrip(vae, image, options);
       const psnr = psnrOf(before, after);
-      await new Picture(after, { command: 'vae round-trip', picture: file }).save(options.output);
+      await new Picture(after, { command: 'vae round-trip', picture: file, options: { vaeTiling } }).save(
+        options.output,
+      );
       if (options.json)
         printJson({ command: 'vae round-trip', ...provenance(device, options), psnr, files: [options.output] });
       else print(`${visible(options.output)}  ${psnr.toFixed(2)} dB`);

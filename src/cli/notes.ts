@@ -41,9 +41,11 @@ const wrong = (file: string, name: string, value: unknown, want: string) =>
 function asTyped(file: string, command: Command, name: string, value: unknown): unknown {
   const option = command.options.find((one) => one.attributeName() === name);
   if (!option) throw wrong(file, name, value, 'which is no option here: was it made by another version?');
+  if (option.isBoolean() && value === true) return true;
   const isList = Array.isArray(option.defaultValue);
   const texts = isList ? listOf(value)?.map(textOf) : [textOf(value)];
-  if (option.isBoolean() || !texts?.every((text) => text !== undefined)) throw wrong(file, name, value, 'want a value');
+  const want = option.isBoolean() ? 'want true' : 'want a value';
+  if (option.isBoolean() || !texts?.every((text) => text !== undefined)) throw wrong(file, name, value, want);
   try {
     return texts.reduce((before: unknown, text) => parse(option, text!, before), undefined) ?? option.defaultValue;
   } catch (error) {

@@ -23,8 +23,9 @@ afterAll(() => rm(path.join(ROOT, folder), { recursive: true }));
 
 describe('pictures', () => {
   test('from words: saved with the settings that make them again', LONG, async () => {
-    const lora = 'tests/goldens/cases/stable-diffusion/lora_kohya/pytorch_lora_weights.safetensors:0.5';
-    const more = ['--scheduler', 'euler-a', '--lora', lora, '--rng', 'torch', '--count', '2'];
+    const lora = 'tests/goldens/cases/stable-diffusion/lora_kohya/pytorch_lora_weights.safetensors';
+    const loras = ['--lora', `${lora}:0.5`, '--lora', `${lora}:1e-7`];
+    const more = ['--scheduler', 'euler-a', ...loras, '--rng', 'torch', '--vae-tiling', '--count', '2'];
     const out = ['-o', at('cat.png'), '--json'];
     const made = await tessera(['imagine', 'a red cat', ...MODEL, ...SIZE, '--seed', '4', ...more, ...out]);
     expect([made.code, made.err]).toEqual([0, '']);
@@ -34,7 +35,13 @@ describe('pictures', () => {
     expect(await settingsOf(second)).toMatchObject({
       command: 'imagine',
       prompt: 'a red cat',
-      options: { seed: 5, scheduler: 'euler-a', rng: 'torch', lora: [{ weight: 0.5 }] },
+      options: {
+        seed: 5,
+        scheduler: 'euler-a',
+        rng: 'torch',
+        lora: [{ weight: 0.5 }, { weight: 1e-7 }],
+        vaeTiling: true,
+      },
       parameters: expect.stringContaining('Seed: 5, Size: 24x16'),
     });
     const again = await tessera(['imagine', '--like', at('cat-2.png'), '-o', at('again.png')]);
@@ -63,18 +70,17 @@ describe('pictures', () => {
     const back = await tessera(['imagine', 'a dog', ...MODEL, '--from', at('i.safetensors'), '-o', at('b.png')]);
     expect(back).toEqual({ code: 0, out: `${at('b.png')}\n`, err: '' });
     expect(await decodeImage(await read('b.png'))).toMatchObject({ width: 24, height: 16 });
-    const vae = await tessera([
-      'vae',
-      'round-trip',
-      picture,
-      ...MODEL.slice(0, 2),
-      ...SIZE,
-      '-o',
-      at('v.png'),
-      '--json',
-    ]);
-    expect([vae.code, vae.err]).toEqual([0, '']);
-    expect(JSON.parse(vae.out)).toMatchObject({ files: [at('v.png')], psnr: expect.any(Number) });
+    const roundTrip = async (...more: string[]) => {
+      const args = ['vae', 'round-trip', picture, ...MODEL.slice(0, 2), ...SIZE, '-o', at('v.png'), '--json', ...more];
+      const { code, out, err } = await tessera(args);
+      expect([code, err]).toEqual([0, '']);
+      const { files, psnr } = JSON.parse(out);
+      expect(files).toEqual([at('v.png')]);
+      return psnr;
+    };
+    const psnr = await roundTrip();
+    expect(psnr).toBeGreaterThan(0);
+    expect(await roundTrip('--vae-tiling')).not.toBe(psnr); // tiles are as large as 16 pixels here
   });
 });
 
@@ -182,6 +188,11 @@ describe('mistakes', () => {
     ['with another choice', { command: 'imagine', options: { rng: 'dice' } }, "rng: got 'dice', Allowed choices are"],
     ['with an odd model', { command: 'imagine', options: { model: ['/'] } }, "model: got an array ['/'], want a value"],
     ['with an odd adapter', { command: 'imagine', options: { lora: [{ file: 1 }] } }, 'lora: got an array [an object]'],
+    [
+      'with a switch that is neither',
+      { command: 'imagine', options: { vaeTiling: 'on' } },
+      "vaeTiling: got 'on', want true",
+    ],
     ['that are unknown', { command: 'imagine', options: { exec: 'rm' } }, "exec: got 'rm', which is no option here"],
   ])('settings %s', async (_, settings, message) => {
     const file = await noted('noted.png', settings);
