@@ -1,7 +1,9 @@
-// CLIP, SigLIP, LLaMA, Mistral, LLaVA and a whole picture of Stable Diffusion on golden checkpoints in the conformance table.
+// CLIP, SigLIP, LLaMA, Mistral, LLaVA and a whole picture of Stable Diffusion on golden checkpoints in the conformance table, and
+// one of the tessera-diffusion that ships.
 import { runCase } from '../goldens/case.ts';
 import { openCase, type Place } from '../goldens/files.ts';
 import type { Result } from './check.ts';
+import { drawing } from './drawing.ts';
 
 const SHORT = ['clip', 'siglip', 'llama', 'llama-gqa', 'mistral', 'llava', 'stable-diffusion'];
 const FULL = [
@@ -23,17 +25,18 @@ const CALLS: Record<string, string[]> = { 'stable-diffusion': ['pndm'] };
 
 /** What some have beside these, and what they lack. */
 const TOKENIZER = ['tokenizer.json', 'tokenizer_config.json'];
+const DIFFUSION = [
+  ...['model_index.json', 'scheduler/scheduler_config.json', 'text_encoder/config.json', 'unet/config.json'],
+  ...['vae/config.json', 'text_encoder/model.safetensors', ...TOKENIZER.map((file) => `tokenizer/${file}`)],
+  ...['unet', 'vae'].map((part) => `${part}/diffusion_pytorch_model.safetensors`),
+];
 const MORE: Record<string, string[]> = {
   mistral: ['generation_config.json'],
   llava: [
     ...['generation_config.json', 'processor_config.json', 'prompts.json', 'picture0.png', 'picture1.png'],
     ...TOKENIZER,
   ],
-  'stable-diffusion': [
-    ...['model_index.json', 'scheduler/scheduler_config.json', 'text_encoder/config.json', 'unet/config.json'],
-    ...['vae/config.json', 'text_encoder/model.safetensors', ...TOKENIZER.map((file) => `tokenizer/${file}`)],
-    ...['unet', 'vae'].map((part) => `${part}/diffusion_pytorch_model.safetensors`),
-  ],
+  'stable-diffusion': DIFFUSION,
   'llava-original-model': [
     ...['linear.safetensors', 'mlp2x_gelu.safetensors'],
     ...['vision_tower/config.json', 'vision_tower/model.safetensors'],
@@ -46,17 +49,23 @@ const LESS: Record<string, string[]> = {
 };
 
 /** Bundles lie two folders deep, as this file does. */
-function place(name: string): Place {
-  const url = new URL(`../../tests/goldens/cases/${name}`, import.meta.url);
-  if (url.protocol === 'file:') return { path: decodeURIComponent(url.pathname) };
+function place(folder: string, names: string[]): Place {
+  const url = new URL(`../../${folder}`, import.meta.url);
+  return url.protocol === 'file:' ? { path: decodeURIComponent(url.pathname) } : { url: url.href, names };
+}
+
+function caseAt(name: string): Place {
   const more = MORE[name] ?? (name.startsWith('llama') ? ['generation_config.json'] : []);
-  return { url: url.href, names: [...FILES, ...more].filter((file) => !LESS[name]?.includes(file)) };
+  return place(
+    `tests/goldens/cases/${name}`,
+    [...FILES, ...more].filter((file) => !LESS[name]?.includes(file)),
+  );
 }
 
 export async function models(isFull: boolean): Promise<Result[]> {
   const results: Result[] = [];
   for (const name of isFull ? FULL : SHORT) {
-    const { outputs, missing } = await runCase(openCase(place(name)), CALLS[name]);
+    const { outputs, missing } = await runCase(openCase(caseAt(name)), CALLS[name]);
     for (const { call, output, ok, max_abs, sha256, why } of outputs) {
       results.push({ group: 'model', name: `${name} ${call} ${output}`, ok, max_abs, sha256, ...(why && { why }) });
     }
@@ -64,5 +73,5 @@ export async function models(isFull: boolean): Promise<Result[]> {
       results.push({ group: 'model', name: `${name} ${call} ${output}`, ok: false, max_abs: null, sha256: '', why });
     }
   }
-  return results;
+  return [...results, await drawing(openCase(place('weights/tessera-diffusion', DIFFUSION)))];
 }

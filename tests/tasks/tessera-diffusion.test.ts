@@ -6,7 +6,8 @@ import { AutoencoderKL, concat, Generator, pipeline, StableDiffusionPipeline } f
 import type { Pixels } from '../../src/io/pixels.ts';
 import { shipped } from '../../src/tasks/shipped.ts';
 import { VaeImageProcessor } from '../../src/tasks/vae-image-processor.ts';
-import { COLOUR_NAMES, COLOURS, makeScene, openWorld, render } from '../../src/world/index.ts';
+import { makeScene, openWorld, render } from '../../src/world/index.ts';
+import { backgroundOf } from '../background.ts';
 
 type Drawn = { prompt: string; seed: number; name: string; background: string; named: string; seen_background: string };
 type Expected = { pictures: (Drawn & { mean: number })[]; scenes: number[] };
@@ -19,23 +20,8 @@ vi.setConfig({ testTimeout: 600_000 });
 
 const SIDE = 64;
 const TILED_DB = 27.5; // as AutoencoderKL's enable_tiling says
-const EDGE = 3; // as weights/recipes/diffusion_score.py has it
 
 const json = async (file: string) => JSON.parse(readFileSync(`${await shipped('world')}/${file}`, 'utf8'));
-
-/** The colour that is nearest to the mean of the border. */
-function backgroundOf({ data }: Pixels): string {
-  const sum = [0, 0, 0];
-  let count = 0;
-  for (let i = 0; i < SIDE * SIDE; i++) {
-    const near = [i % SIDE, Math.floor(i / SIDE)].some((at) => at < EDGE || at >= SIDE - EDGE);
-    if (!near) continue;
-    count++;
-    for (let c = 0; c < 3; c++) sum[c]! += data[3 * i + c]!;
-  }
-  const far = (name: (typeof COLOUR_NAMES)[number]) => Math.hypot(...sum.map((s, c) => s / count - COLOURS[name][c]!));
-  return COLOUR_NAMES.toSorted((a, b) => far(a) - far(b))[0]!;
-}
 
 /** Mean decibels between two pictures. */
 function decibels(a: Pixels, b: ArrayLike<number>): number {
