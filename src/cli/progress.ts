@@ -1,6 +1,6 @@
 // A bar on stderr while a model comes and loads, or many inputs are worked on; nothing when stderr is not a terminal.
 import process from 'node:process';
-import type { Progress } from '../io/load.ts';
+import type { Progress } from '../io/download.ts';
 
 export type LoadingBar = { progress_callback: ((event: Progress) => void) | undefined; stop(): void };
 

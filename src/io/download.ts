@@ -4,6 +4,20 @@ import { UserError } from './error.ts';
 import { gitBlob, sha256 } from './hash.ts';
 import type { Content, Remote } from './hub.ts';
 
+/**
+ * As transformers.js reports it; `progress` in percent, `loaded` and `total` in bytes. A file of the hub that is not kept yet
+ * gives 'download', 'progress' and 'done'; then comes 'initiate', 'progress' of all weights, and 'ready'.
+ */
+export type Progress =
+  | { status: 'initiate' | 'ready'; name: string }
+  | { status: 'download'; name: string; file: string }
+  | { status: 'progress' | 'done'; name: string; file: string; loaded: number; total: number; progress: number };
+
+export type LoadOptions = {
+  progress_callback?: ((event: Progress) => void) | undefined;
+  signal?: AbortSignal | undefined;
+};
+
 /** `loaded` of `total` bytes, those of earlier tries included. */
 export type Report = (loaded: number, total: number) => void;
 

@@ -1,11 +1,10 @@
 // A model of the hub as a folder: what is read of it is fetched and kept. Weights are fetched when all of them is asked for
 // (`fetch`); until then their headers are read by range, so that what does not fit is known before gigabytes have come.
 import { openCache } from './cache.ts';
-import { download } from './download.ts';
+import { download, type LoadOptions } from './download.ts';
 import { UserError } from './error.ts';
 import { type Content, connect, HubError, type Patience } from './hub.ts';
 import { endpointOf, isOffline, tokenOf } from './hub-env.ts';
-import type { LoadOptions } from './load.ts';
 import { type ByteSource, baseName, checked, type Folder, plainPath, withText } from './source.ts';
 
 export type HubOptions = LoadOptions & {

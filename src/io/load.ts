@@ -10,27 +10,13 @@ import { byteLength, isQuantised } from '../tensor/dtype.ts';
 import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { Checkpoint, CheckpointTensor } from './checkpoint.ts';
+import type { LoadOptions } from './download.ts';
 import { UserError } from './error.ts';
 import { isObject } from './json.ts';
 import type { LayoutView, TensorView } from './layouts/index.ts';
 import { bytesPer, count } from './safetensors.ts';
 import { contentKeyOf, find, keyOf, offer, reserve } from './shared.ts';
-import { typeFor, type WeightType } from './weight-type.ts';
-import type { Requests } from './weights.ts';
-
-/**
- * As transformers.js reports it; `progress` in percent, `loaded` and `total` in bytes. A file of the hub that is not kept yet
- * gives 'download', 'progress' and 'done'; then comes 'initiate', 'progress' of all weights, and 'ready'.
- */
-export type Progress =
-  | { status: 'initiate' | 'ready'; name: string }
-  | { status: 'download'; name: string; file: string }
-  | { status: 'progress' | 'done'; name: string; file: string; loaded: number; total: number; progress: number };
-
-export type LoadOptions = {
-  progress_callback?: ((event: Progress) => void) | undefined;
-  signal?: AbortSignal | undefined;
-};
+import { type Requests, typeFor, type WeightType } from './weight-type.ts';
 
 const PIECE = 8 << 20; // bytes of files in flight; a multiple of every quad
 

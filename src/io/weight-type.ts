@@ -1,6 +1,7 @@
 // How weights are kept: a type for all of them, or by module.
 import { describe } from '../tensor/check.ts';
 import { isQuantised } from '../tensor/dtype.ts';
+import type { Tensor } from '../tensor/tensor.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { UserError } from './error.ts';
 import { isObject } from './json.ts';
@@ -35,6 +36,15 @@ export function checkWeightTypes(types: unknown): void {
 
 /** How a weight is used: as the matrix of products, as a table of rows (which may be that too), or in another way. */
 export type WeightUse = 'product' | 'table' | 'other';
+
+/** What a model asked for: tensors to fill, and everything that does not fit. */
+export type Requests = {
+  wanted: Map<string, Tensor>;
+  /** Those of them that only `linear` and `embedding` read: they may be quantised. */
+  matrices: Map<Tensor, WeightUse>;
+  missing: string[];
+  misshaped: string[];
+};
 
 /** The type of a weight where `type` is asked for, of it by name (`isNamed`) or of all. */
 export const typeFor = (type: WeightType, use: WeightUse, isNamed = false): WeightType => {

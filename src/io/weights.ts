@@ -6,19 +6,10 @@ import { Adapters } from './adapters.ts';
 import { UserError } from './error.ts';
 import type { TensorView } from './layouts/index.ts';
 import { Taps } from './taps.ts';
-import { typeOf, type WeightTypes, type WeightUse } from './weight-type.ts';
+import { type Requests, typeOf, type WeightTypes, type WeightUse } from './weight-type.ts';
 
 const ENOUGH = 10_000; // missing tensors: a config with a wrong number of layers would go on for ever
 const MOST = 300_000; // tensors without a checkpoint, for the same reason; the largest models have 100 000
-
-/** What a model asked for: tensors to fill, and everything that does not fit. */
-export type Requests = {
-  wanted: Map<string, Tensor>;
-  /** Those of them that only `linear` and `embedding` read: they may be quantised. */
-  matrices: Map<Tensor, WeightUse>;
-  missing: string[];
-  misshaped: string[];
-};
 
 export class Weights {
   readonly #views: ReadonlyMap<string, TensorView> | null;

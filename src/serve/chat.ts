@@ -1,17 +1,13 @@
 // POST /v1/chat/completions: messages to an answer, whole or as it comes.
 import { randomUUID } from 'node:crypto';
 import type { ChatCompletion, ChatCompletionChunk } from 'openai/resources/chat/completions';
-import type { ImageTextGenerator, MessagePart } from '../tasks/image-text-to-text.ts';
+import type { MessagePart } from '../tasks/image-text-to-text.ts';
 import type { Answer, Session, TextOptions } from '../tasks/session.ts';
-import type { TextGenerator } from '../tasks/text-generation.ts';
 import { type Asked, chatRequest } from './chat-request.ts';
 import { wrong } from './fields.ts';
+import type { Exchange } from './http.ts';
 import { pictureOpener } from './pictures.ts';
 import { Refusal } from './refusal.ts';
-import type { Exchange } from './server.ts';
-
-/** A task that answers messages: of texts alone, or with pictures. */
-export type Chat = TextGenerator | ImageTextGenerator;
 
 const REASONS = { eos: 'stop', stop: 'stop', length: 'length', aborted: 'length' } as const;
 

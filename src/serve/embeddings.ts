@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { CreateEmbeddingResponse, EmbeddingCreateParams } from 'openai/resources/embeddings';
 import { checkFields, never, oneOf, type Rules, text, wrong } from './fields.ts';
-import type { Exchange } from './server.ts';
+import type { Exchange } from './http.ts';
 
 const MOST = 2048; // texts, as OpenAI has it
 

@@ -3,7 +3,12 @@ import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { parseObject } from '../io/json.ts';
+import type { Embedder } from '../tasks/embedder.ts';
+import type { ImageTextGenerator } from '../tasks/image-text-to-text.ts';
+import type { TextGenerator } from '../tasks/text-generation.ts';
+import type { PictureRules } from './pictures.ts';
 import { Refusal, refusalOf } from './refusal.ts';
+import type { Turns } from './turns.ts';
 
 export type CallerRules = {
   /** What `Authorization: Bearer` has to say; anything without it. */
@@ -14,6 +19,34 @@ export type CallerRules = {
   maxBody: number;
   /** Milliseconds in which a body has to be there. */
   patience: number;
+};
+
+/** What is served, by the ids that requests name. */
+export type Models = {
+  /** What answers messages: of texts alone, or with pictures. */
+  chat?: { id: string; task: TextGenerator | ImageTextGenerator } | undefined;
+  /** An embedder of texts. */
+  embeddings?: { id: string; task: Embedder } | undefined;
+};
+export type Kind = keyof Models;
+
+/** What a request may take. */
+export type Rules = CallerRules &
+  PictureRules & {
+    /** Tokens of an answer; without it what the model's context has room for. */
+    maxNewTokens: number;
+  };
+
+/** What an endpoint works with. */
+export type Exchange = {
+  body: unknown;
+  /** Aborted when the client goes away, or the server is stopped. */
+  signal: AbortSignal;
+  turns: Turns;
+  reply: Reply;
+  rules: Rules;
+  /** The model of a request. Throws a Refusal where it is not served. */
+  modelOf<K extends Kind>(kind: K, id: string): NonNullable<Models[K]>;
 };
 
 const LOCAL = /^(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?$/i;

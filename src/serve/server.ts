@@ -3,29 +3,13 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { Model as ModelEntry } from 'openai/resources/models';
 import { explain, UserError } from '../io/error.ts';
-import type { Embedder } from '../tasks/embedder.ts';
-import { type Chat, chatCompletion } from './chat.ts';
+import { chatCompletion } from './chat.ts';
 import { embeddings } from './embeddings.ts';
-import { type CallerRules, checkCaller, Reply, readJson, refuseRaw } from './http.ts';
-import type { PictureRules } from './pictures.ts';
+import { checkCaller, type Exchange, type Kind, type Models, Reply, type Rules, readJson, refuseRaw } from './http.ts';
 import { Refusal } from './refusal.ts';
 import { Turns } from './turns.ts';
 
-/** What is served, by the ids that requests name. */
-export type Models = {
-  chat?: { id: string; task: Chat } | undefined;
-  /** An embedder of texts. */
-  embeddings?: { id: string; task: Embedder } | undefined;
-};
-type Kind = keyof Models;
-
-/** What a request may take. */
-type Rules = CallerRules &
-  PictureRules & {
-    /** Tokens of an answer; without it what the model's context has room for. */
-    maxNewTokens: number;
-  };
-
+export type { Models };
 export type ServeOptions = Partial<Rules> & {
   /** 0 takes a free one. */
   port?: number;
@@ -35,18 +19,6 @@ export type ServeOptions = Partial<Rules> & {
   queue?: number;
   /** Told of each request once it is over. */
   on_request?: (request: { method: string; path: string; status: number; ms: number }) => void;
-};
-
-/** What an endpoint works with. */
-export type Exchange = {
-  body: unknown;
-  /** Aborted when the client goes away, or the server is stopped. */
-  signal: AbortSignal;
-  turns: Turns;
-  reply: Reply;
-  rules: Rules;
-  /** The model of a request. Throws a Refusal where it is not served. */
-  modelOf<K extends Kind>(kind: K, id: string): NonNullable<Models[K]>;
 };
 
 const ENDPOINTS: Record<string, (exchange: Exchange) => Promise<void>> = {

@@ -1,13 +1,13 @@
 // Whole pipelines of Stable Diffusion: every intermediate latent, and the picture.
 import type { Tensor } from '../../src/index.ts';
 import { schedulerOf } from '../../src/tasks/schedulers/index.ts';
-import type { Denoised } from '../../src/tasks/stable-diffusion/denoise.ts';
+import type { Denoised, Random } from '../../src/tasks/stable-diffusion/denoise.ts';
 import { decodeLatents, latentSize } from '../../src/tasks/stable-diffusion/latents.ts';
 import { loras } from '../../src/tasks/stable-diffusion/lora.ts';
 import { disposeParts, loadParts, type Parts } from '../../src/tasks/stable-diffusion/parts.ts';
 import { encodePrompts, promptIds } from '../../src/tasks/stable-diffusion/prompt.ts';
 import { type Finished, type RunOptions, runOf } from '../../src/tasks/stable-diffusion/runs.ts';
-import { fromMask, fromMean, fromNoise, fromPicture, type Random } from '../../src/tasks/stable-diffusion/starts.ts';
+import { fromMask, fromMean, fromNoise, fromPicture } from '../../src/tasks/stable-diffusion/starts.ts';
 import { type Family, family, method, type Outputs } from './family.ts';
 import type { CaseFiles } from './files.ts';
 import { integers, type Values } from './golden.ts';

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { sizeClass } from '../../src/gpu/pool.ts';
 import { AdamW, type Device, full, pipeline, setDevice, type Tensor, trim } from '../../src/index.ts';
-import type { Progress } from '../../src/io/load.ts';
+import type { Progress } from '../../src/io/download.ts';
 import { type FromPretrained, pretrained } from '../../src/io/pretrained.ts';
 import { saveSafetensors } from '../../src/io/safetensors.ts';
 import { type ByteSource, diskFolder, type Folder } from '../../src/io/source.ts';

@@ -1,5 +1,5 @@
 // A task in a worker of the page, beside the same task in the page itself. It takes dist/ as a page would.
-import type { Progress } from '../../src/io/load.ts';
+import type { Progress } from '../../src/io/download.ts';
 import type { InWorker } from '../../src/tasks/remote.ts';
 
 type Options = { tokenizer: string };

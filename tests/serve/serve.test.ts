@@ -3,8 +3,7 @@ import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Message, type TextGenerator, UserError } from '../../src/index.ts';
 import { chatCompletion } from '../../src/serve/chat.ts';
-import type { Reply } from '../../src/serve/http.ts';
-import type { Exchange } from '../../src/serve/server.ts';
+import type { Exchange, Reply } from '../../src/serve/http.ts';
 import { Turns } from '../../src/serve/turns.ts';
 import { live, openText, raw, refusal, type Served, until } from './support.ts';
 

@@ -3,15 +3,14 @@ import { connect } from 'node:net';
 import OpenAI from 'openai';
 import { expect } from 'vitest';
 import { defaultDevice, pipeline, trim } from '../../src/index.ts';
-import type { Chat } from '../../src/serve/chat.ts';
-import { type ServeOptions, type Server, serve } from '../../src/serve/server.ts';
+import { type Models, type ServeOptions, type Server, serve } from '../../src/serve/server.ts';
 import { type Embedder, embedder } from '../../src/tasks/embedder.ts';
 import { chatFolder, llavaFolder, tinyFolder } from '../tasks/support.ts';
 
 export type Served<T> = { server: Server; client: OpenAI; task: T; embed: Embedder } & AsyncDisposable;
 
 /** Serves a task as tiny/model, and the text tower of a tiny CLIP; whatever goes on, nothing of them stays. */
-async function open<T extends Chat>(task: T, options: ServeOptions): Promise<Served<T>> {
+async function open<T extends NonNullable<Models['chat']>['task']>(task: T, options: ServeOptions): Promise<Served<T>> {
   const embed = await embedder(tinyFolder('clip'), 'texts');
   const leave = () => {
     task.dispose();

@@ -8,7 +8,9 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { firstBroken } from '../finite.ts';
 import type { Recorded, Scheduler } from '../schedulers/scheduler.ts';
 import type { Parts } from './parts.ts';
-import type { Random } from './starts.ts';
+
+/** Where normal numbers come from: a Generator, or anything that gives them in the same order. */
+export type Random = { randn(shape: readonly number[]): Tensor };
 
 export type Denoising = {
   /** Its timesteps are set, and where it begins. */

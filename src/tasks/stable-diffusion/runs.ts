@@ -7,10 +7,11 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { Generator } from '../generator.ts';
 import { schedulerOf } from '../schedulers/index.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
+import type { Random } from './denoise.ts';
 import { type Denoised, denoise, isGuided } from './denoise.ts';
 import type { Parts } from './parts.ts';
 import { encodePrompts, type PromptOptions } from './prompt.ts';
-import type { Random, Setting, Start } from './starts.ts';
+import type { Setting, Start } from './starts.ts';
 
 /** Names and defaults are those of diffusers. */
 export type RunOptions = PromptOptions & {

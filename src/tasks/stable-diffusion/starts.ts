@@ -5,12 +5,9 @@ import { concat } from '../../ops/index.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import { mask_latents } from '../vae-image-processor.ts';
-import type { Denoising } from './denoise.ts';
+import type { Denoising, Random } from './denoise.ts';
 import { encodePicture } from './latents.ts';
 import type { Parts } from './parts.ts';
-
-/** Where normal numbers come from: a Generator, or anything that gives them in the same order. */
-export type Random = { randn(shape: readonly number[]): Tensor };
 
 /** What a run has in common with all others, as far as its start needs it. */
 export type Setting = {
