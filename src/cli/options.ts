@@ -88,7 +88,7 @@ export const count = whole(1);
 
 /** An option's value that is a side of a picture that is made. */
 export function side(text: string): number {
-  const value = count(text);
+  const value = whole(1, 8192)(text);
   if (value % 8 === 0) return value;
   throw new InvalidArgumentError(`Want a multiple of 8: ${Math.max(8, 8 * Math.round(value / 8))} is the nearest.`);
 }

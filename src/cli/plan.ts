@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { WEIGHT_TYPES } from '../io/weight-type.ts';
 import { type MemoryPlan, plan } from '../tasks/plan.ts';
 import { shipped } from '../tasks/shipped.ts';
-import { count, type HubOptions, hubOf, withHub } from './options.ts';
+import { count, type HubOptions, hubOf, side, withHub } from './options.ts';
 import { print, printJson } from './output.ts';
 import { size, table } from './table.ts';
 import { paint, terminalOf } from './terminal.ts';
@@ -32,8 +32,8 @@ export function addPlan(program: Command): void {
       'a folder with a config.json or a model_index.json, or an id of the Hugging Face hub (default: the shipped tessera-clip)',
     )
     .option('--batch-size <n>', 'texts and pictures in one pass', count, 1)
-    .option('--width <pixels>', "of a pipeline's pictures (default: as its U-Net was trained)", count)
-    .option('--height <pixels>', 'likewise', count)
+    .option('--width <pixels>', "of a pipeline's pictures (default: as its U-Net was trained)", side)
+    .option('--height <pixels>', 'likewise', side)
     .option('--depth <n>', 'how many parts of a name make a module', count, 1)
     .option('--json', 'print one JSON document and nothing else');
   withHub(command)

@@ -6,7 +6,7 @@ import { UserError } from '../io/error.ts';
 import { lookUp, type ModelSource } from '../io/locate.ts';
 import type { FromPretrained } from '../io/pretrained.ts';
 import { statPath } from '../io/source.ts';
-import { type Models, type ServeOptions, type Server, serve } from '../serve/server.ts';
+import { checkPort, type Models, type ServeOptions, type Server, serve } from '../serve/server.ts';
 import { identify } from '../tasks/auto.ts';
 import { embedder } from '../tasks/embedder.ts';
 import { shipped } from '../tasks/shipped.ts';
@@ -84,6 +84,7 @@ async function serveCommand(options: Options): Promise<void> {
   if (allowFiles !== undefined && !(await statPath(allowFiles))?.isDirectory()) {
     throw new UserError(`[${allowFiles}] no such folder: want one with pictures`);
   }
+  await checkPort(options.port);
   const clip = embeddings === true ? await shipped('tessera-clip') : embeddings;
   const model = options.model === undefined && clip !== undefined ? undefined : await writerOf(options);
   const first = (model ?? clip)!;

@@ -133,6 +133,7 @@ export function diskFolder(path: string): Folder {
     name: baseName(path),
     async list() {
       const { readdir } = await import('node:fs/promises');
+      if (!(await statPath(path))?.isDirectory()) throw new UserError(`[${path}] no such folder`);
       const entries = await explain(path, 'cannot be listed', () => readdir(path, { withFileTypes: true }));
       return entries
         .filter((entry) => !entry.isDirectory())

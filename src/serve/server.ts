@@ -1,5 +1,5 @@
 // Tasks over HTTP on 127.0.0.1, as OpenAI's API has them: https://platform.openai.com/docs/api-reference
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Model as ModelEntry } from 'openai/resources/models';
 import { explain, UserError } from '../io/error.ts';
@@ -133,13 +133,7 @@ export async function serve(models: Models, options: ServeOptions = {}): Promise
   server.headersTimeout = HEADERS_PATIENCE;
   server.requestTimeout = 0; // bodies have their own, with an answer in the right shape
 
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const what = error.code === 'EADDRINUSE' ? 'is taken: want another --port, or 0 for a free one' : error.message;
-      reject(new UserError(`[serve] port ${port} ${what}`, { cause: error }));
-    });
-    server.listen(port, '127.0.0.1', resolve);
-  });
+  await listen(server, port);
   const closed = new Promise<void>((resolve) => server.on('close', resolve));
   return {
     closed,
@@ -155,4 +149,21 @@ export async function serve(models: Models, options: ServeOptions = {}): Promise
       return closed;
     },
   };
+}
+
+/** Throws a UserError where the port is taken, which is better known before models are loaded. */
+export async function checkPort(port: number): Promise<void> {
+  const server = createServer();
+  await listen(server, port);
+  await new Promise((resolve) => server.close(resolve));
+}
+
+function listen(server: HttpServer, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const what = error.code === 'EADDRINUSE' ? 'is taken: want another --port, or 0 for a free one' : error.message;
+      reject(new UserError(`[serve] port ${port} ${what}`, { cause: error }));
+    });
+    server.listen(port, '127.0.0.1', resolve);
+  });
 }

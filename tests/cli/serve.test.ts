@@ -1,5 +1,6 @@
 // tessera serve from outside: it says where it listens, answers, and ends in order.
 import { readFile, rm } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { chatFolder, golden } from '../tasks/support.ts';
@@ -97,4 +98,13 @@ test.each([
   const { code, out, err } = await tessera(['serve', ...args]);
   expect([code, out, err.trim().split('\n').length]).toEqual([2, '', 1]);
   expect(err).toContain(message);
+});
+
+test('a port that is taken is told before a model is loaded', async () => {
+  const other = createServer();
+  await new Promise<void>((done) => other.listen(0, '127.0.0.1', done));
+  const { port } = other.address() as AddressInfo;
+  const { code, err } = await tessera(['serve', '--port', `${port}`, '--model', 'none']);
+  other.close();
+  expect([code, err]).toEqual([2, `error: [serve] port ${port} is taken: want another --port, or 0 for a free one\n`]);
 });
