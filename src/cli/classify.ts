@@ -4,11 +4,11 @@ import type { Command } from 'commander';
 import { UserError } from '../io/error.ts';
 import { baseName } from '../io/source.ts';
 import { checkPath } from '../tasks/load-image.ts';
-import { shipped } from '../tasks/shipped.ts';
 import type { Classification } from '../tasks/zero-shot-image-classification.ts';
-import { type Opened, rows, seconds, withClassifier } from './classifier.ts';
+import { CLIP, clipOf, type Opened, rows, withClassifier } from './classifier.ts';
 import { count, type DeviceOptions, type HubOptions, withDevice, withHub } from './options.ts';
 import { complain, print, printJson } from './output.ts';
+import { seconds } from './table.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { visible } from './text.ts';
 import { readConcepts } from './world.ts';
@@ -24,10 +24,7 @@ export function addClassify(program: Command): void {
       '--labels <list>',
       'labels, with commas between them (default with the shipped model: the 200 things it knows)',
     )
-    .option(
-      '--model <model>',
-      'a CLIP or SigLIP folder, or its id on the Hugging Face hub (default: the tessera-clip that ships)',
-    )
+    .option(...CLIP)
     .option('--template <text>', "the sentence around a label, {} in its place (default: what the model's card says)")
     .option('--top <n>', 'how many labels to print for each picture', count, 5);
   withDevice(withHub(command))
@@ -57,7 +54,7 @@ async function classify(pictures: string[], options: Options): Promise<void> {
   }
   for (const picture of pictures) await attempt(picture, checkPath(picture));
   const there = pictures.filter((picture) => !failed.some((one) => one.picture === picture));
-  const model = options.model ?? (await shipped('tessera-clip'));
+  const model = await clipOf(options.model);
   const work = async ({ classify, about, where, load }: Opened) => {
     const terminal = terminalOf(process.stdout, process.env);
     const hypothesis_template = options.template ?? classify.hypothesis_template;

@@ -1,4 +1,5 @@
 // A loss as a picture.
+import { xml } from './text.ts';
 
 const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [720, 360, 60, 40, 40];
 const SMOOTH = 0.05; // the share of the newest loss in the running mean
@@ -28,9 +29,8 @@ export function curve(
     const label = (most * share).toPrecision(2);
     return `<path stroke="#ddd" d="M${LEFT} ${at}H${right}"/><text x="${LEFT - 8}" y="${at}" text-anchor="end">${label}</text>`;
   });
-  const plain = (text: string) => text.replace(/[<&]/g, (c) => `&#${c.charCodeAt(0)};`);
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">
-<rect width="100%" height="100%" fill="#fff"/><text x="${LEFT}" y="20" font-size="14">${plain(title)}</text>
+<rect width="100%" height="100%" fill="#fff"/><text x="${LEFT}" y="20" font-size="14">${xml(title)}</text>
 ${ticks.join('\n')}
 <text x="${right}" y="${HEIGHT - 14}" text-anchor="end">step ${losses.length}</text>
 ${line(

@@ -23,6 +23,7 @@ import {
 } from './options.ts';
 import { complain, print, printJson } from './output.ts';
 import { countingBar } from './progress.ts';
+import { seconds } from './table.ts';
 import { beside, paint, terminalOf } from './terminal.ts';
 import { visible } from './text.ts';
 
@@ -221,7 +222,7 @@ export function report(
   const terminal = terminalOf(process.stdout, process.env);
   for (const file of paths) print(visible(file));
   if (terminal.colour) {
-    const times = `${(ms / 1000).toFixed(1)} s for ${steps} steps`;
+    const times = `${seconds(ms)} for ${steps} steps`;
     print(paint(terminal, 'dim', `seed ${seeds.join(', ')}, ${times}, on ${where}`));
   }
 }

@@ -4,13 +4,11 @@ import type { Command } from 'commander';
 import type { AdapterDescription } from '../gpu/host.ts';
 import { type CacheState, doctor, type Features, type Health } from '../tasks/doctor.ts';
 import type { Check, SelfTestProgress } from '../tasks/self-test.ts';
-import { adapterOption } from './options.ts';
+import { adapterOption, version } from './options.ts';
 import { print, printJson } from './output.ts';
 import { size, table } from './table.ts';
 import { paint, type Terminal, terminalOf } from './terminal.ts';
 import { oneLine, visible } from './text.ts';
-
-declare const TESSERA_VERSION: string;
 
 export function addDoctor(program: Command): void {
   program
@@ -37,7 +35,7 @@ async function doctorCommand({ adapter, json }: { adapter: string; json?: boolea
     process.stderr.write(`\r\x1b[Kself-test ${done + 1} of ${total}: ${name}`);
   const health = await doctor({ adapter, ...(isTTY && { progress_callback }) });
   if (isTTY) process.stderr.write('\r\x1b[K');
-  if (json) printJson({ command: 'doctor', version: TESSERA_VERSION, ...health });
+  if (json) printJson({ command: 'doctor', version: version(), ...health });
   else printHealth(health, terminalOf(process.stdout, process.env));
   if (health.healthy) return;
   const off = health.checks.filter(({ ok }) => !ok).map(({ name }) => name);
@@ -50,7 +48,7 @@ function printHealth(health: Health, terminal: Terminal): void {
     for (const row of table(rows, left)) print(`  ${row}`);
   };
   const versions = Object.entries(health.versions).map(([name, version]) => `${name} ${version}`);
-  head(`tessera ${TESSERA_VERSION} in ${health.runtime}`);
+  head(`tessera ${version()} in ${health.runtime}`);
   lines([['versions', versions.join(', ')], ...health.caches.map((one) => [`${one.name} in`, cacheText(one)])], 2);
 
   head('\nadapters');

@@ -7,13 +7,13 @@ import { baseName } from '../io/source.ts';
 import { writeWhole } from '../io/write.ts';
 import { type Embedder, type Embeddings, embedder, type Kind } from '../tasks/embedder.ts';
 import { checkPath } from '../tasks/load-image.ts';
-import { shipped } from '../tasks/shipped.ts';
-import { seconds } from './classifier.ts';
+import { CLIP, clipOf } from './classifier.ts';
 import { checkOutput, readLines } from './files.ts';
 import { type Loaded, withLoaded } from './loaded.ts';
 import { count, type DeviceOptions, type HubOptions, many, withDevice, withHub } from './options.ts';
 import { complain, print, printJson } from './output.ts';
 import { countingBar } from './progress.ts';
+import { seconds } from './table.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { visible } from './text.ts';
 
@@ -36,10 +36,7 @@ export function addEmbed(program: Command): void {
     .option('--file <list>', 'a text file that names pictures, one on each line')
     .option('--text <text>', 'a text in place of pictures; may be given many times', many)
     .option('--text-file <list>', 'a file of texts, one on each line')
-    .option(
-      '--model <model>',
-      'a CLIP or SigLIP folder, or its id on the Hugging Face hub (default: the tessera-clip that ships)',
-    )
+    .option(...CLIP)
     .option('--output <file>', 'a .npy or .json file that takes the rows (default: JSON on stdout)')
     .option('--normalize', 'rows of length 1, whose products are cosines')
     .option('--batch-size <n>', 'inputs in one run', count, 8);
@@ -72,7 +69,7 @@ async function embed(pictures: string[], options: Options): Promise<void> {
   };
   const report = inputs.length > 1 ? leaveOut : undefined; // else the only one is an error
   const there = kind === 'texts' ? inputs : await existing(inputs, report);
-  const model = options.model ?? (await shipped('tessera-clip'));
+  const model = await clipOf(options.model);
   const work = async ({ task, about, where, load }: Loaded<Embedder>) => {
     const start = performance.now();
     const bar = await countingBar(`embedding ${kind}`);

@@ -7,6 +7,7 @@ import type { Answer, TextOptions } from '../tasks/session.ts';
 import type { Loaded } from './loaded.ts';
 import { amount, count, type DeviceOptions, type HubOptions, many, whole, withDevice, withHub } from './options.ts';
 import { print, printJson, write } from './output.ts';
+import { seconds } from './table.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { visibleLines } from './text.ts';
 import { checkPictures, DEFAULT, sessionOf, type Writer, withWriter } from './writer.ts';
@@ -128,5 +129,5 @@ export function statsLine({
 }: Stats): string {
   const reused = reused_tokens > 0 ? ` (${reused_tokens} known)` : '';
   const speed = tokens_per_second > 0 ? `, ${tokens_per_second.toFixed(1)} tokens/s` : '';
-  return `${prompt_tokens} tokens${reused}, first of ${new_tokens} after ${(first_token_ms / 1000).toFixed(2)} s${speed}`;
+  return `${prompt_tokens} tokens${reused}, first of ${new_tokens} after ${seconds(first_token_ms)}${speed}`;
 }

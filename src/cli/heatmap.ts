@@ -3,6 +3,7 @@ import { overWhite, type Pixels } from '../io/pixels.ts';
 import { encodePng } from '../io/png.ts';
 import { resize } from '../io/resize.ts';
 import type { WordMap } from '../tasks/attention.ts';
+import { xml } from './text.ts';
 
 const [SIDE, GAP, LABEL, COLUMNS] = [128, 8, 20, 6];
 const DARK = 0.2; // what is left of a picture where a word looked least
@@ -28,8 +29,8 @@ export async function heatmaps(image: Pixels, words: readonly WordMap[], isSvg: 
   const parts = await Promise.all(
     tiles.map(async (tile, i) => {
       const [x, y] = [GAP + step * (i % columns), GAP + down * Math.floor(i / columns)];
-      const png = btoa(Array.from(await encodePng(tile), (byte) => String.fromCharCode(byte)).join(''));
-      const word = words[i]!.word.replace(/[<&]/g, (c) => `&#${c.charCodeAt(0)};`);
+      const png = Buffer.from(await encodePng(tile)).toString('base64');
+      const word = xml(words[i]!.word);
       return (
         `<image x="${x}" y="${y}" width="${SIDE}" height="${SIDE}" href="data:image/png;base64,${png}"/>` +
         `<text x="${x + SIDE / 2}" y="${y + SIDE + 15}" text-anchor="middle">${word}</text>`

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { UserError } from '../io/error.ts';
 import { freshSeed } from '../tasks/generator.ts';
-import { checkPath, load_image } from '../tasks/load-image.ts';
+import { load_image } from '../tasks/load-image.ts';
 import { make_image_grid, Picture } from '../tasks/picture.ts';
 import type { DiffusionStep } from '../tasks/stable-diffusion/pipelines.ts';
 import { StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline } from '../tasks/stable-diffusion/pipelines.ts';
@@ -141,7 +141,6 @@ async function imagine(given: string | undefined, asked: DiffusionArguments & { 
 }
 
 async function edit(picture: string, given: string | undefined, asked: Strength, command: Command) {
-  await checkPath(picture);
   const { prompt, options } = await repeated(asked, command);
   const image = await load_image(picture);
   await make('edit', given ?? prompt, options, { picture }, ({ task }, seed, text) =>
@@ -153,8 +152,6 @@ async function edit(picture: string, given: string | undefined, asked: Strength,
 }
 
 async function inpaint(picture: string, mask: string, given: string | undefined, asked: Strength, command: Command) {
-  await checkPath(picture);
-  await checkPath(mask);
   const { prompt, options } = await repeated(asked, command);
   const [image, mask_image] = [await load_image(picture), await load_image(mask)];
   await make('inpaint', given ?? prompt, options, { picture, mask }, ({ task }, seed, text) =>

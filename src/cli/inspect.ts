@@ -6,9 +6,9 @@ import { findLayout } from '../io/layouts/index.ts';
 import { count as elements } from '../io/safetensors.ts';
 import { type HubOptions, hubOf, withHub } from './options.ts';
 import { print, printJson } from './output.ts';
-import { size } from './table.ts';
+import { size, table } from './table.ts';
 import { paint, terminalOf } from './terminal.ts';
-import { pad, visible, widest } from './text.ts';
+import { visible } from './text.ts';
 
 type Options = HubOptions & { json?: boolean; filter?: string };
 
@@ -102,13 +102,8 @@ function describe({ name, config, tensors, metadata, unexpected }: Checkpoint, f
 function printSummary(summary: Summary): void {
   const terminal = terminalOf(process.stdout, process.env);
   const { tensors: list, totals, filter } = summary;
-  const shape = (row: Row) => `[${row.shape.join(', ')}]`;
-  const table = list.map((row) => [visible(row.name), row.dtype, shape(row)]);
-  const widths = [0, 1, 2].map((column) => widest(table.map((cells) => cells[column]!)));
-  for (const [i, cells] of table.entries()) {
-    const left = cells.map((cell, column) => pad(cell, widths[column]!)).join('  ');
-    print(`${left}  ${size(list[i]!.bytes).padStart(8)}`);
-  }
+  const row = ({ name, dtype, shape, bytes }: Row) => [visible(name), dtype, `[${shape.join(', ')}]`, size(bytes)];
+  for (const line of table(list.map(row), 3)) print(line);
   if (list.length > 0) print('');
   const line = (name: string, text: string) =>
     text && print(`${paint(terminal, 'bold', name.padEnd(10))}  ${visible(text)}`);

@@ -4,7 +4,7 @@ import { lookUp } from '../io/locate.ts';
 import type { Pixels } from '../io/pixels.ts';
 import { saveSafetensors } from '../io/safetensors.ts';
 import { AutoencoderKL } from '../models/autoencoder-kl.ts';
-import { checkPath, load_image } from '../tasks/load-image.ts';
+import { load_image } from '../tasks/load-image.ts';
 import { Picture } from '../tasks/picture.ts';
 import { shipped } from '../tasks/shipped.ts';
 import { roundTrip } from '../tasks/stable-diffusion/pipelines.ts';
@@ -53,13 +53,11 @@ Example:
     .option('--model <model>', 'a diffusers folder or an id of the hub (default: the tessera-diffusion that ships)')
     .option(...VAE_TILING)
     .option('--width <n>', 'pixels, a multiple of 8', side)
-    .option('--height <n>', 'pixels, a multiple of 8', side)
-    .option('--debug', 'show where an error comes from');
+    .option('--height <n>', 'pixels, a multiple of 8', side);
   withDevice(withHub(roundTripCommand)).action(roundTripAction);
 }
 
 async function invert(picture: string, prompt: string, options: DiffusionArguments): Promise<void> {
-  await checkPath(picture);
   await checkOutput(options.output, ['.safetensors']);
   const image = await load_image(picture);
   await withPipeline(options, async ({ task, about, load }) => {
@@ -87,7 +85,6 @@ type RoundTrip = DeviceOptions &
   Pick<DiffusionArguments, 'model' | 'output' | 'vaeTiling' | 'width' | 'height'>;
 
 async function roundTripAction(file: string, options: RoundTrip): Promise<void> {
-  await checkPath(file);
   await checkOutput(options.output, ['.png']);
   const { vaeTiling = false } = options;
   const path = options.model ?? (await shipped('tessera-diffusion'));

@@ -7,6 +7,10 @@ import type { Device } from '../gpu/device.ts';
 import { UserError } from '../io/error.ts';
 import { WEIGHT_TYPES, type WeightType } from '../io/weight-type.ts';
 
+/** From package.json, put in by the build. */
+declare const TESSERA_VERSION: string;
+export const version = (): string => TESSERA_VERSION;
+
 export type DeviceOptions = {
   adapter: string;
   dtype: WeightType;
@@ -61,14 +65,12 @@ export async function onDevice<T>(
 
 /** Where a result was computed, for --json. */
 export const provenance = ({ adapter }: Device, { dtype }: DeviceOptions) => ({
-  version: TESSERA_VERSION,
+  version: version(),
   runtime: adapter.runtime,
   adapter,
   numerics: 'exact', // equal bits in every runtime on one adapter
   dtype,
 });
-
-declare const TESSERA_VERSION: string;
 
 /** An option that may be given many times. */
 export const many = (text: string, before: readonly string[] = []): string[] => [...before, text];

@@ -3,7 +3,7 @@ import process from 'node:process';
 import type { Command } from 'commander';
 import { WEIGHT_TYPES } from '../io/weight-type.ts';
 import { type MemoryPlan, plan } from '../tasks/plan.ts';
-import { shipped } from '../tasks/shipped.ts';
+import { clipOf } from './classifier.ts';
 import { count, type HubOptions, hubOf, side, withHub } from './options.ts';
 import { print, printJson } from './output.ts';
 import { size, table } from './table.ts';
@@ -50,7 +50,7 @@ Examples:
 }
 
 async function planCommand({ model, batchSize, width, height, depth, json, ...options }: Options): Promise<void> {
-  const path = model ?? (await shipped('tessera-clip'));
+  const path = await clipOf(model);
   const found = await plan(path, { ...hubOf(options), batch_size: batchSize, width, height, depth });
   if (json) printJson({ command: 'plan', path, batch_size: batchSize, depth, ...found });
   else printPlan(found);

@@ -6,12 +6,12 @@ import { at, findPictures } from '../io/pictures.ts';
 import { baseName } from '../io/source.ts';
 import { load_image } from '../tasks/load-image.ts';
 import { type Match, type Searcher, searcher } from '../tasks/search.ts';
-import { shipped } from '../tasks/shipped.ts';
-import { seconds } from './classifier.ts';
+import { CLIP, clipOf } from './classifier.ts';
 import { type Loaded, withLoaded } from './loaded.ts';
 import { count, type DeviceOptions, type HubOptions, withDevice, withHub } from './options.ts';
 import { complain, print, printJson } from './output.ts';
 import { countingBar } from './progress.ts';
+import { seconds } from './table.ts';
 import { beside, paint, type Terminal, terminalOf } from './terminal.ts';
 import { visible } from './text.ts';
 
@@ -23,10 +23,7 @@ export function addSearch(program: Command): void {
     .description('The pictures of a folder that words describe best (CLIP, SigLIP)')
     .argument('<folder>', 'PNG, JPEG and WebP files in it and in the folders inside it are searched')
     .argument('<words...>', 'what the picture shows')
-    .option(
-      '--model <model>',
-      'a CLIP or SigLIP folder, or its id on the Hugging Face hub (default: the tessera-clip that ships)',
-    )
+    .option(...CLIP)
     .option('--top <n>', 'how many pictures to print', count, 5)
     .option('--batch-size <n>', 'pictures in one run', count, 8);
   withDevice(withHub(command))
@@ -56,7 +53,7 @@ async function search(folder: string, words: string, options: Options): Promise<
   const files = await findPictures(folder, (picture, { message }) => leaveOut(picture, message));
   const total = files.length + failed.length;
   if (files.length === 0) throw new UserError(`[${folder}] no pictures: want PNG, JPEG or WebP files in it`);
-  const model = options.model ?? (await shipped('tessera-clip'));
+  const model = await clipOf(options.model);
   const name = baseName(model);
   const work = async ({ task: search, about, where, load }: Loaded<Searcher>) => {
     const start = performance.now();

@@ -10,10 +10,10 @@ import { checkPort, type Models, type ServeOptions, type Server, serve } from '.
 import { identify } from '../tasks/auto.ts';
 import { embedder } from '../tasks/embedder.ts';
 import { shipped } from '../tasks/shipped.ts';
-import { seconds } from './classifier.ts';
 import { type Loaded, withLoaded } from './loaded.ts';
 import { count, type DeviceOptions, type HubOptions, many, whole, withDevice, withHub } from './options.ts';
 import { complain, print, printJson } from './output.ts';
+import { seconds } from './table.ts';
 import { visible } from './text.ts';
 import { DEFAULT, openWriter, WRITERS, writerOf } from './writer.ts';
 

@@ -3,11 +3,12 @@ import type { ImageTextGenerator } from '../tasks/image-text-to-text.ts';
 import type { Picture } from '../tasks/picture.ts';
 import { type DiffusionStep, StableDiffusionImg2ImgPipeline } from '../tasks/stable-diffusion/pipelines.ts';
 import type { Classification } from '../tasks/zero-shot-image-classification.ts';
-import { type Opened, rows, seconds } from './classifier.ts';
+import { type Opened, rows } from './classifier.ts';
 import { watch, withPipeline } from './diffusion.ts';
 import type { DeviceOptions } from './options.ts';
 import { print } from './output.ts';
 import { answerTo } from './start-talk.ts';
+import { seconds } from './table.ts';
 import { beside, paint, type Terminal } from './terminal.ts';
 import { visible } from './text.ts';
 

@@ -1,9 +1,9 @@
 // The second part of tessera start: the shipped LLaVA describes scenes that it has never seen and answers questions about them.
 import type { Pixels } from '../io/pixels.ts';
 import type { ImageTextGenerator } from '../tasks/image-text-to-text.ts';
-import { seconds } from './classifier.ts';
 import type { DeviceOptions } from './options.ts';
 import { print } from './output.ts';
+import { seconds } from './table.ts';
 import { beside, paint, type Terminal } from './terminal.ts';
 import { visible } from './text.ts';
 import { readQuestions } from './world.ts';

@@ -1,4 +1,4 @@
-// Columns of text, and sizes as people read them.
+// Columns of text, and sizes and times as people read them.
 import { pad, widest } from './text.ts';
 
 /** Rows of cells as lines: columns two spaces apart, the first `left` of them to the left, the others to the right. */
@@ -14,3 +14,5 @@ export function size(bytes: number): string {
   const unit = bytes < 1000 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(bytes) / 3));
   return `${unit === 0 ? bytes : (bytes / 1000 ** unit).toFixed(1)} ${UNITS[unit]}`;
 }
+
+export const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`;

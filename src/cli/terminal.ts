@@ -83,7 +83,7 @@ function halfBlocks(image: Pixels): string[] {
 /** https://sw.kovidgoyal.net/kitty/graphics-protocol, https://iterm2.com/documentation-images.html */
 async function sequence(image: Pixels, protocol: 'kitty' | 'iterm2'): Promise<string> {
   const png = await encodePng(resize(overWhite(image), 160, 160));
-  const base64 = btoa(Array.from(png, (byte) => String.fromCharCode(byte)).join(''));
+  const base64 = Buffer.from(png).toString('base64');
   if (protocol === 'iterm2') {
     return `\x1b]1337;File=inline=1;width=${COLUMNS};height=${ROWS};preserveAspectRatio=0;size=${png.length}:${base64}\x07`;
   }

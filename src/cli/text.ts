@@ -62,3 +62,6 @@ export function wrap(text: string, width: number): string[] {
 /** Several lines as one: a list goes on behind its colon, and its parts get semicolons. */
 export const oneLine = (text: string): string =>
   text.trim().replace(/([.,:;]?)\s*\n\s*(\(?)/g, (_, end, bracket) => (end || bracket ? `${end} ${bracket}` : '; '));
+
+/** Text inside of an element of SVG; control characters, which XML has no form for, as `visible` shows them. */
+export const xml = (text: string): string => visible(text).replace(/[<&]/g, (c) => `&#${c.charCodeAt(0)};`);

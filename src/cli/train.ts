@@ -64,7 +64,7 @@ Examples:
   tessera train projector --model ./tessera-llava --out ./run --fresh --steps 400
   tessera train projector --model ./tessera-llava --out ./run --resume --whole`,
     );
-  withDevice(withHub(command)).option('--debug', 'show where an error comes from').action(projector);
+  withDevice(withHub(command)).action(projector);
 }
 
 const file = ({ out }: Options, name: string) => path.join(out, name);

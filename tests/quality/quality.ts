@@ -1,17 +1,15 @@
 // npm run quality -- FOLDER: a real LLaMA, held against what transformers computed of it and against itself quantised.
 // Exit code 0: all of it is within the bounds below; 1: something is not; 2: there is no model.
 import { readFile } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
+import { Command, Option } from 'commander';
+import { execute } from '../../src/cli/execute.ts';
+import { adapterOption } from '../../src/cli/options.ts';
+import { complain, print, printJson } from '../../src/cli/output.ts';
 import { AutoModelForCausalLM, AutoTokenizer, run, setDevice, tensor } from '../../src/index.ts';
 import type { WeightType } from '../../src/io/weight-type.ts';
 import { KVCache } from '../../src/nn/kv-cache.ts';
 
-const USAGE = `usage: npm run quality -- FOLDER [--adapter NAME] [--dtype f16]... [--json]
-  FOLDER     SmolLM2-135M-Instruct as weights/recipes/smollm2.py writes it
-  --adapter  software (default, or TESSERA_ADAPTER), gpu, or part of an adapter's name
-  --dtype    beside f32, any of f16, q8, q4 (default: q8 and q4)
-  --json     the result as JSON, and nothing else on stdout
-
+const ABOUT = `A real LLaMA, held against what transformers computed of it and against itself quantised.
 f32: the greedy tokens of two prompts, and the logits of the first, are those of transformers (smollm2.json).
 Others: over all of text.txt (2037 positions), teacher-forced, the likeliest token is that of f32 so often, and the perplexity
 is so many times that of f32.`;
@@ -34,17 +32,23 @@ type Reference = {
 type Forced = { likeliest: number[]; perplexity: number };
 const beside = (name: string) => readFile(new URL(`../../tests/quality/${name}`, import.meta.url), 'utf8'); // bundles lie two folders deep too
 
-export async function quality(argv: readonly string[]): Promise<number> {
-  const text = { type: 'string' } as const;
-  const options = { adapter: text, dtype: { ...text, multiple: true }, json: { type: 'boolean' } } as const;
-  const { values, positionals } = parseArgs({ args: [...argv], options, allowPositionals: true });
-  const [folder] = positionals;
-  if (!folder) {
-    process.stderr.write(`${USAGE}\n`);
-    return 2;
-  }
-  const say = (line: string) => (values.json ? process.stderr : process.stdout).write(`${line}\n`);
-  const { adapter } = await setDevice({ adapter: values.adapter ?? process.env.TESSERA_ADAPTER ?? 'software' });
+type Options = { adapter: string; dtype: WeightType[]; json?: boolean };
+
+/** The command line of it; gives its exit code. */
+export function quality(argv: readonly string[]): Promise<number> {
+  const program = new Command('npm run quality --')
+    .description(ABOUT)
+    .argument('<folder>', 'SmolLM2-135M-Instruct as weights/recipes/smollm2.py writes it')
+    .addOption(adapterOption().default('software'))
+    .addOption(new Option('--dtype <type...>', 'beside f32').choices(Object.keys(BOUNDS)).default(['q8', 'q4']))
+    .option('--json', 'the result as JSON, and nothing else on stdout')
+    .action(compare);
+  return execute(program, argv);
+}
+
+async function compare(folder: string, options: Options): Promise<void> {
+  const say = options.json ? complain : print;
+  const { adapter } = await setDevice({ adapter: options.adapter });
   say(`${folder} on ${adapter.name}`);
   const tokenizer = await AutoTokenizer.from_pretrained(folder);
   const ids = tokenizer.encode(await beside('text.txt'));
@@ -63,8 +67,8 @@ export async function quality(argv: readonly string[]): Promise<number> {
   const want = await teacherForced(f32, ids);
   say(`f32  perplexity ${want.perplexity.toFixed(3)} of ${want.likeliest.length} positions`);
   const kept = [];
-  for (const dtype of values.dtype ?? ['q8', 'q4']) {
-    using model = await AutoModelForCausalLM.from_pretrained(folder, { dtype: dtype as WeightType });
+  for (const dtype of options.dtype) {
+    using model = await AutoModelForCausalLM.from_pretrained(folder, { dtype });
     const { likeliest, perplexity } = await teacherForced(model, ids);
     const equal = likeliest.filter((id, i) => id === want.likeliest[i]).length;
     const [agreement, ratio] = [equal / likeliest.length, perplexity / want.perplexity];
@@ -73,8 +77,8 @@ export async function quality(argv: readonly string[]): Promise<number> {
     say(`${dtype.padEnd(4)} likeliest token equal ${(100 * agreement).toFixed(1)} %, perplexity x ${ratio.toFixed(4)}`);
   }
   const result = { adapter: adapter.name, greedy, perplexity: want.perplexity, kept };
-  if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`);
-  return [...greedy, ...kept].every(({ ok }) => ok) ? 0 : 1;
+  if (options.json) printJson(result);
+  if (![...greedy, ...kept].every(({ ok }) => ok)) throw new Error('[quality] not all of it is within the bounds');
 }
 
 /** Greedy tokens, and how far the first ten logits are off, by the largest. */

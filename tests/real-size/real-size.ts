@@ -1,7 +1,10 @@
 // npm run real-size -- FOLDER: a Stable Diffusion of real width, in one step and one picture, against what `plan` said before.
 // Exit code 0: the buffers made come within 10 % of the plan, and all values are finite; 1: they do not; 2: no folder.
 import { existsSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { Command, Option } from 'commander';
+import { execute } from '../../src/cli/execute.ts';
+import { adapterOption, side } from '../../src/cli/options.ts';
+import { complain, print, printJson } from '../../src/cli/output.ts';
 import {
   AutoencoderKL,
   CLIPTextModel,
@@ -13,48 +16,15 @@ import {
   UNet2DConditionModel,
 } from '../../src/index.ts';
 import { diskFolder, type Folder } from '../../src/io/source.ts';
-import type { WeightType } from '../../src/io/weight-type.ts';
+import { WEIGHT_TYPES, type WeightType } from '../../src/io/weight-type.ts';
 import { plan } from '../../src/tasks/plan.ts';
 import { numel, type Shape } from '../../src/tensor/shape.ts';
 import { count } from './buffers.ts';
 import { writeModel } from './configs.ts';
 
-const USAGE = `usage: npm run real-size -- FOLDER [--side 256]... [--adapter NAME] [--dtype f16] [--only unet] [--json]
-  FOLDER     a diffusers folder; where there is none, Stable Diffusion 1.5 with random weights is written there (2.1 GB)
-  --side     of the picture (default 256); several one after the other, each on a device of its own
-  --adapter  software (default, or TESSERA_ADAPTER), gpu, or part of an adapter's name
-  --dtype    of the weights (default f16)
-  --only     text_encoder, unet or vae
-  --json     the result as JSON, and nothing else on stdout`;
-
 const BOUND = 0.1;
+const SIDES = [256];
 const mb = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
-
-export async function realSize(argv: readonly string[]): Promise<number> {
-  const text = { type: 'string' } as const;
-  const json = { type: 'boolean' } as const;
-  const options = { side: { ...text, multiple: true }, adapter: text, dtype: text, only: text, json } as const;
-  const { values, positionals } = parseArgs({ args: [...argv], options, allowPositionals: true });
-  const [folder] = positionals;
-  if (!folder) {
-    process.stderr.write(`${USAGE}\n`);
-    return 2;
-  }
-  const say = (line: string) => (values.json ? process.stderr : process.stdout).write(`${line}\n`);
-  if (!existsSync(`${folder}/model_index.json`)) {
-    say(`writing ${folder}`);
-    await writeModel(folder);
-  }
-  const adapter = values.adapter ?? process.env.TESSERA_ADAPTER ?? 'software';
-  const results = [];
-  for (const side of values.side ?? ['256']) {
-    const dtype = (values.dtype ?? 'f16') as WeightType;
-    const { only } = values;
-    results.push(await measure(folder, { height: Number(side), width: Number(side), dtype, adapter, only, say }));
-  }
-  if (values.json) process.stdout.write(`${JSON.stringify(results)}\n`);
-  return results.every(({ allFinite, ratio }) => allFinite && Math.abs(ratio - 1) < BOUND) ? 0 : 1;
-}
 
 /** How each model of a pipeline is loaded, and run on inputs of the shapes that the plan names. */
 const noise = new Generator(1);
@@ -77,6 +47,39 @@ const PARTS = {
     return { model, run: ([latents]: Shape[]) => model.decode(noise.randn(latents!)) };
   },
 };
+
+type Options = { side: number[]; adapter: string; dtype: WeightType; only?: string; json?: boolean };
+
+/** The command line of it; gives its exit code. */
+export function realSize(argv: readonly string[]): Promise<number> {
+  const sides = (text: string, before: number[]) => [...(before === SIDES ? [] : before), side(text)];
+  const program = new Command('npm run real-size --')
+    .description('A Stable Diffusion of real width, in one step and one picture, against what `plan` said before.')
+    .argument(
+      '<folder>',
+      'a diffusers folder; where there is none, SD 1.5 with random weights is written there (2.1 GB)',
+    )
+    .option('--side <n>', 'of the picture; several one after the other, each on a device of its own', sides, SIDES)
+    .addOption(adapterOption().default('software'))
+    .addOption(new Option('--dtype <type>', 'of the weights').choices(WEIGHT_TYPES).default('f16'))
+    .addOption(new Option('--only <name>', 'one of its models').choices(Object.keys(PARTS)))
+    .option('--json', 'the result as JSON, and nothing else on stdout')
+    .action(compare);
+  return execute(program, argv);
+}
+
+async function compare(folder: string, { side, json, ...options }: Options): Promise<void> {
+  const say = json ? complain : print;
+  if (!existsSync(`${folder}/model_index.json`)) {
+    say(`writing ${folder}`);
+    await writeModel(folder);
+  }
+  const results = [];
+  for (const of of side) results.push(await measure(folder, { ...options, height: of, width: of, say }));
+  if (json) printJson(results);
+  const isFine = results.every(({ allFinite, ratio }) => allFinite && Math.abs(ratio - 1) < BOUND);
+  if (!isFine) throw new Error(`[real-size] not finite, or more than ${100 * BOUND} % off the plan`);
+}
 
 export type Measuring = {
   height: number;

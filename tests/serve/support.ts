@@ -70,7 +70,7 @@ export function raw(url: string, send: string | Uint8Array, { every, leaveAfter 
       clearInterval(drip);
       resolve(got);
     };
-    socket.on('error', got ? end : reject).on('close', end);
+    socket.on('error', (error) => (got ? end() : reject(error))).on('close', end); // who still sends is cut off in the end
   });
 }
 
