@@ -3,11 +3,11 @@ import process from 'node:process';
 import type { Command } from 'commander';
 import { UserError } from '../io/error.ts';
 import { baseName } from '../io/source.ts';
-import { checkPath } from '../tasks/load-image.ts';
 import type { Classification } from '../tasks/zero-shot-image-classification.ts';
 import { CLIP, clipOf, type Opened, rows, withClassifier } from './classifier.ts';
+import { Pictures } from './files.ts';
 import { count, type DeviceOptions, type HubOptions, withDevice, withHub } from './options.ts';
-import { complain, print, printJson } from './output.ts';
+import { print, printJson } from './output.ts';
 import { seconds } from './table.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { visible } from './text.ts';
@@ -42,18 +42,8 @@ Examples:
 
 async function classify(pictures: string[], options: Options): Promise<void> {
   const labels = await labelsOf(options);
-  const failed: { picture: string; error: string }[] = [];
-  /** One bad picture of several is reported and left out. */
-  async function attempt<T>(picture: string, work: Promise<T>): Promise<T | undefined> {
-    return work.catch((error: unknown) => {
-      if (!(error instanceof UserError) || pictures.length === 1) throw error;
-      failed.push({ picture, error: error.message });
-      complain(`error: ${error.message}`);
-      return undefined;
-    });
-  }
-  for (const picture of pictures) await attempt(picture, checkPath(picture));
-  const there = pictures.filter((picture) => !failed.some((one) => one.picture === picture));
+  const given = new Pictures(pictures);
+  const there = await given.there();
   const model = await clipOf(options.model);
   const work = async ({ classify, about, where, load }: Opened) => {
     const terminal = terminalOf(process.stdout, process.env);
@@ -62,7 +52,7 @@ async function classify(pictures: string[], options: Options): Promise<void> {
     const results: { picture: string; labels: Classification[] }[] = [];
     await classify([], labels, { hypothesis_template }); // what is wrong with these is wrong with every picture
     for (const picture of there) {
-      const found = await attempt(picture, classify(picture, labels, { hypothesis_template }));
+      const found = await given.attempt(picture, classify(picture, labels, { hypothesis_template }));
       if (!found) continue;
       const best = found.slice(0, options.top);
       results.push({ picture, labels: best });
@@ -71,16 +61,14 @@ async function classify(pictures: string[], options: Options): Promise<void> {
     const time = performance.now() - start;
     if (options.json) {
       const time_ms = { load: Math.round(load), classify: Math.round(time) };
-      printJson({ command: 'classify', ...about, hypothesis_template, time_ms, results, failed });
+      printJson({ command: 'classify', ...about, hypothesis_template, time_ms, results, failed: given.failed });
     } else if (terminal.colour) {
       const times = `loaded in ${seconds(load)}, classified in ${seconds(time)}`;
       print(paint(terminal, 'dim', `${visible(baseName(model))} on ${where}, ${times}`));
     }
   };
   if (there.length > 0) await withClassifier(model, options, work);
-  if (failed.length > 0) {
-    throw new UserError(`[classify] left out ${failed.length} of ${pictures.length} pictures, see above`);
-  }
+  given.end('classify');
 }
 
 async function labelsOf({ labels, model }: Options): Promise<string[]> {

@@ -1,10 +1,45 @@
-// Files that commands are given: lists to read, places to write to.
+// Files that commands are given: pictures and lists to read, places to write to.
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { makeFolder } from '../gpu/make-folder.ts';
 import { explain, UserError } from '../io/error.ts';
 import { statPath } from '../io/source.ts';
+import { checkPath } from '../tasks/load-image.ts';
+import { complain } from './output.ts';
+
+/** Of several pictures one that cannot be used is told and left out; a picture alone is an error. */
+export class Pictures {
+  readonly #all: readonly string[];
+  readonly failed: { picture: string; error: string }[] = [];
+
+  constructor(all: readonly string[]) {
+    this.#all = all;
+  }
+
+  /** Those that are there, before a model is loaded. */
+  async there(): Promise<string[]> {
+    for (const picture of this.#all) await this.attempt(picture, checkPath(picture));
+    return this.#all.filter((picture) => !this.failed.some((one) => one.picture === picture));
+  }
+
+  /** What comes of a picture; undefined where it is left out. */
+  async attempt<T>(picture: string, work: Promise<T>): Promise<T | undefined> {
+    return work.catch((error: unknown) => {
+      if (!(error instanceof UserError) || this.#all.length === 1) throw error;
+      this.failed.push({ picture, error: error.message });
+      complain(`error: ${error.message}`);
+      return undefined;
+    });
+  }
+
+  /** Throws a UserError where any was left out. */
+  end(command: string): void {
+    const { length } = this.failed;
+    if (length === 0) return;
+    throw new UserError(`[${command}] left out ${length} of ${this.#all.length} pictures, see above`);
+  }
+}
 
 /** The lines of a text file, without those that are empty. Throws a UserError when there are none. */
 export async function readLines(file: string): Promise<string[]> {

@@ -3,6 +3,7 @@ import process from 'node:process';
 import type { Command } from 'commander';
 import { UserError } from '../io/error.ts';
 import { IMAGE_TEXT_TO_TEXT } from '../tasks/auto.ts';
+import { checkPath } from '../tasks/load-image.ts';
 import type { Answer, TextOptions } from '../tasks/session.ts';
 import type { Loaded } from './loaded.ts';
 import { amount, count, type DeviceOptions, type HubOptions, many, whole, withDevice, withHub } from './options.ts';
@@ -10,7 +11,7 @@ import { print, printJson, write } from './output.ts';
 import { seconds } from './table.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { visibleLines } from './text.ts';
-import { checkPictures, DEFAULT, sessionOf, type Writer, withWriter } from './writer.ts';
+import { DEFAULT, sessionOf, type Writer, withWriter } from './writer.ts';
 
 export type TextArguments = DeviceOptions &
   HubOptions & {
@@ -87,7 +88,7 @@ async function generate(options: Options): Promise<void> {
   const told = textOptions(options);
   if (options.prompt === '') throw new UserError('[generate] --prompt: got nothing, want a text');
   const { prompt, image: images = [] } = options;
-  await checkPictures(images);
+  for (const picture of images) await checkPath(picture);
   const work = async ({ task, about, where, load }: Loaded<Writer>) => {
     const parts = images.map((image) => ({ type: 'image' as const, image }));
     const content = images.length > 0 ? [...parts, { type: 'text' as const, text: prompt }] : prompt;

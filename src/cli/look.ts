@@ -6,13 +6,14 @@ import { writeWhole } from '../io/write.ts';
 import { attentionOf, type Looked } from '../tasks/attention.ts';
 import type { ImageTextGenerator } from '../tasks/image-text-to-text.ts';
 import type { Answer } from '../tasks/session.ts';
-import { checkOutput } from './files.ts';
+import { checkOutput, Pictures } from './files.ts';
 import { shown, statsLine, type TextArguments, textOptions, withText } from './generate.ts';
 import { heatmaps } from './heatmap.ts';
+import type { Loaded } from './loaded.ts';
 import { print, printJson, write } from './output.ts';
 import { paint, terminalOf } from './terminal.ts';
 import { visible } from './text.ts';
-import { checkPictures, withSeer } from './writer.ts';
+import { withSeer } from './writer.ts';
 
 type Options = TextArguments & { attention?: string };
 
@@ -65,25 +66,35 @@ async function look(command: string, pictures: readonly string[], question: stri
     if (pictures.length > 1) throw new UserError(`[${command}] --attention: got ${pictures.length} pictures, want one`);
     await checkOutput(attention, KINDS);
   }
-  await checkPictures(pictures);
-  await withSeer(options, async ({ task, about, where }) => {
+  const given = new Pictures(pictures);
+  const there = await given.there();
+  const work = async ({ task, about, where }: Loaded<ImageTextGenerator>) => {
     const answers: Seen[] = [];
-    for (const picture of pictures) {
-      if (!json && pictures.length > 1) write(`${visible(picture)}: `);
-      answers.push(await answer(task, picture, question, told, attention !== undefined, json === true));
-      if (!json) print('');
+    for (const picture of there) {
+      const head = pictures.length > 1 ? `${visible(picture)}: ` : '';
+      const say = json ? () => {} : write;
+      const found = await given.attempt(
+        picture,
+        answer(task, picture, question, told, attention !== undefined, head, say),
+      );
+      if (found) answers.push(found);
     }
+    const [first] = answers;
+    if (!first) return;
     const terminal = terminalOf(process.stdout, process.env);
-    const [first] = answers as [Seen];
     const { seen, words = [] } = first;
     if (attention !== undefined) {
       const bytes = await heatmaps(seen!, words, attention.endsWith('.svg'));
       await writeWhole(attention, (write) => write(bytes));
     }
-    if (json) return printJson({ command, ...about, question, answers: answers.map(({ seen: _, ...rest }) => rest) });
+    const { failed } = given;
+    const rows = answers.map(({ seen: _, ...rest }) => rest);
+    if (json) return printJson({ command, ...about, question, answers: rows, failed });
     if (attention !== undefined) print(`where each word looked: ${attention}, ${words.length} words in rows`);
     if (terminal.colour) print(paint(terminal, 'dim', `${statsLine(answers.at(-1)!.stats)}, ${where}`));
-  });
+  };
+  if (there.length > 0) await withSeer(options, work);
+  given.end(command);
 }
 
 async function answer(
@@ -92,14 +103,20 @@ async function answer(
   question: string,
   told: ReturnType<typeof textOptions>,
   withWords: boolean,
-  isQuiet: boolean,
+  head: string,
+  say: (text: string) => void,
 ): Promise<Seen> {
   const content = [
     { type: 'image' as const, image: picture },
     { type: 'text' as const, text: question },
   ];
   using session = task.session();
-  for await (const piece of shown(session.stream([{ role: 'user', content }], told))) if (!isQuiet) write(piece);
+  let before = head; // with the first word: there may be none
+  for await (const piece of shown(session.stream([{ role: 'user', content }], told))) {
+    say(before + piece);
+    before = '';
+  }
+  say(`${before}\n`);
   const { text, ids, finish_reason, stats, prompt_ids } = session.last!;
   const looked = withWords && (await attentionOf(task, picture, prompt_ids, ids));
   return { picture, text: text.trim(), ids, finish_reason, stats, ...looked };

@@ -4,7 +4,6 @@ import type { ModelSource } from '../io/locate.ts';
 import type { FromPretrained } from '../io/pretrained.ts';
 import { CAUSAL_LM, type Classes, IMAGE_TEXT_TO_TEXT, identify } from '../tasks/auto.ts';
 import { type ImageTextGenerator, type ImageTextInput, imageTextToText } from '../tasks/image-text-to-text.ts';
-import { checkPath } from '../tasks/load-image.ts';
 import type { Session } from '../tasks/session.ts';
 import { shipped } from '../tasks/shipped.ts';
 import { type TextGenerator, textGeneration } from '../tasks/text-generation.ts';
@@ -25,11 +24,6 @@ export const sees = (task: Writer): task is ImageTextGenerator => 'processor' in
 
 /** A conversation with either; one that sees none is given no pictures. */
 export const sessionOf = (task: Writer) => task.session() as Session<ImageTextInput>;
-
-/** Throws before a model is loaded where a picture is not there. */
-export async function checkPictures(pictures: readonly string[]): Promise<void> {
-  for (const picture of pictures) await checkPath(picture);
-}
 
 const SHIPPED = 'tessera-llava';
 export const DEFAULT = `a folder, or an id of the Hugging Face hub (${SHIPPED}, which ships and knows drawings only)`;

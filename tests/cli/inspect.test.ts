@@ -23,10 +23,10 @@ describe('inspect', () => {
     ]);
     expect({ code, err }).toEqual({ code: 0, err: '' });
     expect(out).toMatchInlineSnapshot(`
-      "visual.transformer.resblocks.0.ln_1.bias    F32  [64]     256 B
-      visual.transformer.resblocks.0.ln_1.weight  F32  [64]     256 B
-      visual.transformer.resblocks.0.ln_2.bias    F32  [64]     256 B
-      visual.transformer.resblocks.0.ln_2.weight  F32  [64]     256 B
+      "visual.transformer.resblocks.0.ln_1.bias    F32  [64]  256 B
+      visual.transformer.resblocks.0.ln_1.weight  F32  [64]  256 B
+      visual.transformer.resblocks.0.ln_2.bias    F32  [64]  256 B
+      visual.transformer.resblocks.0.ln_2.weight  F32  [64]  256 B
 
       name        clip-openai
       layout      openai-clip
@@ -132,7 +132,7 @@ describe('inspect', () => {
     await writeFile(file, writeSafetensors([['a\x1b[2J\n\u202eb', value]], [['x\x07', '\x1b]0;title']]));
     const { code, out, err } = await tessera(['inspect', file]);
     expect([code, err]).toEqual([0, '']);
-    expect(out).toContain('a\\x1b[2J\\x0a\\u202eb  U8  [1]       1 B\n');
+    expect(out).toContain('a\\x1b[2J\\x0a\\u202eb  U8  [1]  1 B\n');
     expect(out).toContain('x\\x07: \\x1b]0;title\n');
   });
 });

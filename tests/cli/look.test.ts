@@ -30,8 +30,11 @@ describe('describe and ask', () => {
   test(
     'say what pictures show, and where each word looked',
     async () => {
-      const { answers } = await json('describe', red, blue, ...FEW);
-      expect(answers.map(({ picture }: { picture: string }) => picture)).toEqual([red, blue]);
+      const several = await tessera(['describe', red, 'none.png', blue, ...FEW, ...model]);
+      expect([several.code, several.out.split('\n').map((line) => line.split(': ')[0])]).toEqual([2, [red, blue, '']]);
+      expect(several.err).toMatch(
+        /\[none.png\] no such file[^\n]*\n[^\n]*\[describe\] left out 1 of 3 pictures, see above\n$/,
+      );
       const svg = inFolder('words.svg');
       const asked = await json('ask', red, 'what is it?', '--attention', svg, ...FEW);
       const [{ text, words, ids }] = asked.answers;
