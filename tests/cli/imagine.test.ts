@@ -103,6 +103,7 @@ describe('mistakes', () => {
       ['imagine', 'a cat', ...MODEL, '--seed', '9007199254740991', '--count', '2'],
       'for 2 pictures, want at most 90071',
     ],
+    [['imagine', 'a cat', ...MODEL, '--width', '8000000'], 'Want a whole number from 1 to 8192.'],
     [['imagine', 'a cat', ...MODEL, '--eta', '2'], 'Want a number from 0 to 1.'],
     [['imagine', '--like', '/dev/zero'], '[/dev/zero] too large for a picture'],
     [['imagine', '--like', 'src'], '[src] is a folder'],
