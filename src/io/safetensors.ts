@@ -1,5 +1,6 @@
 // The safetensors format (https://github.com/huggingface/safetensors#format): an 8 byte length, a JSON header, the data.
 // The header is checked in full before a byte of data is read.
+import { describe } from '../tensor/check.ts';
 import { UserError } from './error.ts';
 import { type Json, parseHeader } from './json.ts';
 import { NOT_WEIGHTS, SNIFF_BYTES, sniff } from './sniff.ts';
@@ -130,6 +131,7 @@ function checkCover(tensors: Map<string, TensorInfo>, start: number, source: Byt
 const isTextMap = (value: Json): value is Map<string, string> =>
   value instanceof Map && [...value.values()].every((text) => typeof text === 'string');
 
+const isSize = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isCounts = (value: Json | undefined): value is number[] =>
   Array.isArray(value) && value.every((size) => Number.isSafeInteger(size));
 
@@ -143,16 +145,34 @@ export type StoredTensor = { dtype: StoredDtype; shape: readonly number[]; data:
 /** Everything about a tensor but its bytes. */
 export type TensorPlan = Omit<StoredTensor, 'data'>;
 
+function pairsOf<T>(what: string, given: Iterable<readonly [string, T]>, want: string): (readonly [string, T])[] {
+  const list = typeof given === 'object' && given && Symbol.iterator in given ? [...given] : undefined;
+  if (list?.every((pair) => Array.isArray(pair) && typeof pair[0] === 'string')) return list;
+  throw new TypeError(`[safetensors] ${what}: got ${describe(given)}, want a Map, or pairs, of names and ${want}`);
+}
+
+function checkPlan(name: string, plan: TensorPlan): void {
+  const { dtype, shape } = plan ?? {};
+  if (typeof dtype === 'string' && isStoredDtype(dtype) && Array.isArray(shape) && shape.every(isSize)) return;
+  const got = plan instanceof Object ? `dtype ${describe(dtype)}, shape ${describe(shape)}` : describe(plan);
+  const want = `a dtype of ${DTYPES.join(', ')}, and a shape`;
+  throw new TypeError(`[safetensors] ${name}: got ${got}, want ${want}`);
+}
+
 /** Header bytes (length, JSON, padding to 8) and the tensors in file order, as the reference library lays them out. */
 export function planFile(
   tensors: Iterable<readonly [string, TensorPlan]>,
   metadata: Iterable<readonly [string, string]> = [],
 ): { header: Uint8Array; order: TensorInfo[] } {
-  const sorted = [...tensors].sort(
+  const all = pairsOf('tensors', tensors, "{ dtype: 'F32', shape, data }");
+  for (const [name, plan] of all) checkPlan(name, plan);
+  const sorted = all.sort(
     ([a, { dtype: p }], [b, { dtype: q }]) => DTYPES.indexOf(q) - DTYPES.indexOf(p) || byCodePoint(a, b),
   );
   const entries: string[] = [];
-  const notes = [...metadata];
+  const notes = pairsOf('metadata', metadata, 'texts');
+  const odd = notes.find(([, text]) => typeof text !== 'string');
+  if (odd) throw new TypeError(`[safetensors] metadata ${odd[0]}: got ${describe(odd[1])}, want a text`);
   if (notes.length > 0) {
     entries.push(
       `"__metadata__":{${notes.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join()}}`,
@@ -185,8 +205,9 @@ export function writeSafetensors(
   tensors: Iterable<readonly [string, StoredTensor]>,
   metadata?: Iterable<readonly [string, string]>,
 ): Uint8Array {
-  const all = new Map(tensors);
-  const { header, order } = planFile(all, metadata);
+  const list = pairsOf('tensors', tensors, "{ dtype: 'F32', shape, data }");
+  const { header, order } = planFile(list, metadata);
+  const all = new Map(list);
   const file = new Uint8Array(order.at(-1)?.end ?? header.length);
   file.set(header);
   for (const info of order) file.set(bytesOf(info, all.get(info.name)!.data), info.begin);
@@ -204,6 +225,8 @@ export async function saveSafetensors(
   metadata?: Iterable<readonly [string, string]>,
 ): Promise<void> {
   const { writeWhole } = await import('./write.ts');
+  if (typeof path !== 'string') throw new TypeError(`[safetensors] path: got ${describe(path)}, want a text`);
+  if (typeof read !== 'function') throw new TypeError(`[safetensors] read: got ${describe(read)}, want a function`);
   const { header, order } = planFile(tensors, metadata);
   await writeWhole(path, async (write) => {
     await write(header);
@@ -212,6 +235,9 @@ export async function saveSafetensors(
 }
 
 function bytesOf(info: TensorInfo, data: ArrayBufferView): Uint8Array {
+  if (!ArrayBuffer.isView(data)) {
+    throw new TypeError(`[safetensors] ${info.name}: got ${describe(data)} for data, want a typed array`);
+  }
   if (data.byteLength !== info.end - info.begin) {
     throw new Error(
       `[safetensors] ${info.name}: got ${data.byteLength} bytes, want ${info.end - info.begin} for ${info.dtype} [${info.shape}]`,

@@ -1,5 +1,5 @@
 // Attention as its definition: two products and a softmax, on software adapters as fast as anything fused; of few queries, one kernel.
-import { checkTensors } from '../tensor/check.ts';
+import { checkOptions, checkTensors } from '../tensor/check.ts';
 import { type Backward, composite } from '../tensor/op.ts';
 import { broadcastShapes } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -69,6 +69,7 @@ const definition = {
 
 /** softmax(q k^T scale + mask) v. q: [..., L, D], k: [..., S, D], v: [..., S, E]; result [..., L, E]. Scores are f32. */
 export function scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
+  checkOptions('scaled_dot_product_attention', options, '{ is_causal: true }');
   return composed(q, k, v, options, false);
 }
 function composed(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions, is_piece: boolean): Tensor {

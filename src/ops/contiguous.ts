@@ -1,6 +1,7 @@
 // Elements brought into order in memory.
 import transposeShader from '../../shaders/transpose.wgsl';
 import { constOf, kernel } from '../exec/kernel.ts';
+import { checkTensors } from '../tensor/check.ts';
 import { type Attrs, op } from '../tensor/op.ts';
 import { collapse } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -53,6 +54,7 @@ const transposed = op(
 
 /** The same tensor with its elements in order in memory: itself if they are. What is quantised becomes f32. */
 export function contiguous(x: Tensor): Tensor {
+  checkTensors('contiguous', { x });
   const { dtype } = x;
   const isTurned = x.base.scalar === null && x.size > 0 && dtype in T && turned(x) !== null;
   return isTurned ? transposed([x], { dtype }) : inOrder(x);

@@ -3,7 +3,7 @@
 import convShader from '../../shaders/conv.wgsl';
 import { type Dispatch, kernel } from '../exec/kernel.ts';
 import type { Capabilities } from '../gpu/device.ts';
-import { checkList, checkTensors } from '../tensor/check.ts';
+import { checkList, checkOptions, checkTensors, describe } from '../tensor/check.ts';
 import { type Backward, composite, type Op, op } from '../tensor/op.ts';
 import { type Shape, show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -201,7 +201,9 @@ export type Conv2dOptions = {
 /** x [N, C, H, W] with weight [O, C / groups, kh, kw]: [N, O, oh, ow], as torch.nn.functional.conv2d. Sums in f32. */
 export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2dOptions = {}): Tensor {
   checkTensors('conv2d', { x, weight }, { bias });
+  checkOptions('conv2d', options, '{ stride: 2 }');
   const { groups = 1 } = options;
+  checkList('conv2d', 'groups', [groups], 1);
   const pair = (name: string, v: number | Pair, least: number): Pair => {
     const both = typeof v === 'number' ? ([v, v] as const) : v;
     checkList('conv2d', name, both, least);
@@ -219,8 +221,8 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: Conv2d
   }
   const { stride = 1, padding = 0, dilation = 1, memory_format } = options;
   if (memory_format !== undefined && memory_format !== 'channels_last')
-    throw new RangeError(`[conv2d] memory_format: got ${memory_format}, want channels_last or none`);
-  const around = typeof padding === 'number' ? [padding, padding] : padding;
+    throw new RangeError(`[conv2d] memory_format: got ${describe(memory_format)}, want channels_last or none`);
+  const around = Array.isArray(padding) ? padding : [padding, padding];
   const [rows, columns] = [0, 1].map((i) => pair('padding', around[i]!, 0)) as [Pair, Pair];
   const w: Windows = {
     kernel: [kh, kw],

@@ -1,6 +1,6 @@
 // Tensors from values of the host.
-import { checkDType, checkList, checkNumber, checkOptions, describe } from '../tensor/check.ts';
-import { type DType, isQuantised, type TypedArray } from '../tensor/dtype.ts';
+import { checkDType, checkHeld, checkList, checkNumber, checkOptions, describe } from '../tensor/check.ts';
+import { type DType, isQuantised, RANGES, type TypedArray } from '../tensor/dtype.ts';
 import { numel, type Shape, show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
@@ -31,13 +31,6 @@ function shapeOf(data: Nested): number[] {
   return [data.length, ...first];
 }
 
-/** 64-bit integers, as tokenizers give them. */
-function toI32(data: BigInt64Array | BigUint64Array): Int32Array {
-  const bad = (data as BigInt64Array).find((v) => v !== BigInt.asIntN(32, v));
-  if (bad !== undefined) throw new RangeError(`[tensor] data: got ${bad}, want 32-bit integers`);
-  return Int32Array.from(data, Number);
-}
-
 function elements(data: unknown): (number | boolean)[] {
   const values = Array.isArray(data) ? data.flat(Number.POSITIVE_INFINITY) : [data];
   const bad = values.findIndex((v) => typeof v !== 'number' && typeof v !== 'boolean');
@@ -66,7 +59,9 @@ export function tensor(
   options: Options = {},
 ): Tensor {
   if (isOptions(shape)) return tensor(data, undefined, shape);
-  if (data instanceof BigInt64Array || data instanceof BigUint64Array) return tensor(toI32(data), shape, options);
+  if (data instanceof BigInt64Array || data instanceof BigUint64Array) {
+    return tensor(Float64Array.from(data, Number), shape, { dtype: dtypeIn('tensor', options) ?? 'i32' });
+  }
   const typed = ArrayBuffer.isView(data) && 'length' in data;
   const values = typed ? data : elements(data);
   if (shape !== undefined) checkList('tensor', 'shape', shape, 0);
@@ -78,6 +73,9 @@ export function tensor(
   const dtype = dtypeIn('tensor', options) ?? (typed ? dtypeOf(data) : isBool() ? 'bool' : 'f32');
   if (dtype === 'f16' || isQuantised(dtype))
     return tensor(Float32Array.from(values as ArrayLike<number>), size).to(dtype);
+  if (dtype in RANGES && !(values instanceof ARRAYS[dtype])) {
+    for (const v of values) checkHeld('tensor', 'data', Number(v), dtype);
+  }
   const host =
     dtype === 'bool'
       ? Uint32Array.from(values as number[], (v) => (v ? 1 : 0))
@@ -89,6 +87,7 @@ export function tensor(
 export function scalar(value: number, dtype: DType = 'f32'): Tensor {
   checkNumber('scalar', 'value', value);
   checkDType('scalar', dtype);
+  checkHeld('scalar', 'value', value, dtype);
   return new Tensor({ shape: [], dtype, scalar: Number(value) });
 }
 /** A tensor of one value. */
@@ -96,6 +95,7 @@ export function full(shape: Shape, value: number, dtype: DType = 'f32'): Tensor 
   checkList('full', 'shape', shape, 0);
   checkNumber('full', 'value', value);
   checkDType('full', dtype);
+  checkHeld('full', 'value', value, dtype);
   return scalar(value, dtype).expand(shape);
 }
 const filled = (where: string, shape: Shape, value: number, options: Options = {}): Tensor => {

@@ -1,7 +1,7 @@
 // Elementwise ops: each is one function of shaders/elementwise.wgsl. Operands broadcast; numbers are operands whose value
 // is a kernel parameter. Chains of them become one kernel (exec/fuse.ts).
 import { checkDType, checkTensors } from '../tensor/check.ts';
-import { DTYPES, type DType, isFloat, isQuantised, plain, promote, QUANTISED } from '../tensor/dtype.ts';
+import { DTYPES, type DType, holds, isFloat, isQuantised, plain, promote, QUANTISED } from '../tensor/dtype.ts';
 import type { Backward, Op } from '../tensor/op.ts';
 import { broadcastShapes } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -24,6 +24,7 @@ const CASTS = { f32: toF32, f16: toF32, i32: toI32, u32: toU32, bool: toBool };
  * and q4 as shaders/quantise.wgsl says.
  */
 export function to(x: Tensor, dtype: DType): Tensor {
+  checkTensors('to', { x });
   checkDType('to', dtype, [...DTYPES, ...QUANTISED]);
   if (isQuantised(dtype) && x.dtype !== dtype) return quantise(contiguous(to(x, 'f32')), dtype);
   return x.dtype === dtype ? x : CASTS[plain(dtype)]([x], { dtype, from: x.dtype });
@@ -31,10 +32,6 @@ export function to(x: Tensor, dtype: DType): Tensor {
 
 /** In a register f32, f16 and bool are all floats. */
 const register = (dtype: DType) => (dtype === 'i32' || dtype === 'u32' ? dtype : 'f32');
-
-const LEAST = { i32: -(2 ** 31), u32: 0 };
-const fits = (v: number, dtype: 'i32' | 'u32') =>
-  Number.isInteger(v) && v >= LEAST[dtype] && v < LEAST[dtype] + 2 ** 32;
 
 /**
  * How operands come to one type: `float`: integers become f32; `number`: booleans become i32, so that true + true is 2
@@ -52,7 +49,7 @@ function align(name: string, given: Record<string, Operand>, kind: Kind): { x: T
   }
   let dtype = tensors.map((t) => t.dtype).reduce(promote, 'bool' as DType);
   if (dtype === 'bool' && (kind === 'number' || numbers.length > 0)) dtype = 'i32';
-  const exact = isFloat(dtype) || dtype === 'bool' || numbers.every((v) => fits(v, dtype as 'i32' | 'u32'));
+  const exact = isFloat(dtype) || dtype === 'bool' || numbers.every((v) => Number.isInteger(v) && holds(dtype, v));
   if (tensors.length === 0 || !exact || (kind === 'float' && !isFloat(dtype))) dtype = 'f32';
   const x = operands.map((o) => {
     if (!(o instanceof Tensor)) return scalar(o, dtype === 'f16' ? 'f32' : dtype);
@@ -226,5 +223,11 @@ const gelu_tanh = unary('gelu_tanh', 'gelu_tanh', {
 export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor =>
   approximate === 'tanh' ? gelu_tanh(x) : gelu_erf(x);
 
-export const zeros_like = (x: Tensor): Tensor => full(x.shape, 0, x.dtype);
-export const ones_like = (x: Tensor): Tensor => full(x.shape, 1, x.dtype);
+const filledLike =
+  (name: string, value: number) =>
+  (x: Tensor): Tensor => {
+    checkTensors(name, { x });
+    return full(x.shape, value, x.dtype);
+  };
+export const zeros_like = filledLike('zeros_like', 0);
+export const ones_like = filledLike('ones_like', 1);

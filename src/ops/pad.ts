@@ -1,5 +1,5 @@
 // Padding: constants put beside a tensor.
-import { checkList } from '../tensor/check.ts';
+import { checkList, checkNumber, checkTensors } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { concat } from './concat.ts';
 import { full } from './create.ts';
@@ -9,7 +9,9 @@ import { full } from './create.ts';
  * torch.nn.functional.pad. Negative numbers cut.
  */
 export function pad(x: Tensor, padding: readonly number[], value = 0): Tensor {
+  checkTensors('pad', { x });
   checkList('pad', 'padding', padding);
+  checkNumber('pad', 'value', value);
   if (padding.length % 2 !== 0 || padding.length > 2 * x.rank) {
     throw new RangeError(
       `[pad] padding: got ${padding.length} numbers, want two for each of at most ${x.rank} dimensions`,

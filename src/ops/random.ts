@@ -1,7 +1,8 @@
 // Random numbers that are a function of their seed and place alone.
 import { checkList, checkOptions, describe } from '../tensor/check.ts';
+import { holds } from '../tensor/dtype.ts';
 import { numel, type Shape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { Tensor } from '../tensor/tensor.ts';
 import { scalar } from './create.ts';
 import { to } from './elementwise.ts';
 import { arange, map } from './elementwise-family.ts';
@@ -27,7 +28,8 @@ export function randn(shape: Shape, options: RandnOptions): Tensor {
   if (!Number.isSafeInteger(seed) || seed < 0) {
     throw new RangeError(`[randn] seed: got ${describe(seed)}, want a whole number from 0`);
   }
-  if (typeof position === 'number' && !(Number.isInteger(position) && position >= 0 && position < 2 ** 32)) {
+  const isWord = Number.isInteger(position) && holds('u32', position as number);
+  if (!(position instanceof Tensor || isWord)) {
     throw new RangeError(`[randn] position: got ${describe(position)}, want a whole number from 0 to 2^32 - 1`);
   }
   const n = numel(shape);

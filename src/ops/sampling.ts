@@ -3,7 +3,7 @@ import drawShader from '../../shaders/draw.wgsl';
 import keepShader from '../../shaders/keep.wgsl';
 import penaliseShader from '../../shaders/penalise.wgsl';
 import { kernel } from '../exec/kernel.ts';
-import { checkTensors } from '../tensor/check.ts';
+import { checkNumber, checkOptions, checkTensors } from '../tensor/check.ts';
 import { op } from '../tensor/op.ts';
 import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -17,9 +17,11 @@ const keep = kernel(keepShader);
 const penalise = kernel(penaliseShader);
 
 /** A number as a parameter: one that is given as a scalar may differ from run to run. */
-const parameter = (name: string, value: number | Tensor, dtype: 'f32' | 'u32') => {
+const parameter = (name: string, what: string, value: number | Tensor, dtype: 'f32' | 'u32') => {
+  if (!(value instanceof Tensor)) checkNumber(name, what, value);
   const t = value instanceof Tensor ? value : scalar(value, dtype);
-  if (t.base.scalar === null) throw new TypeError(`[${name}] got a tensor of values, want a number or scalar(...)`);
+  if (t.base.scalar === null)
+    throw new TypeError(`[${name}] ${what}: got a tensor of values, want a number or scalar(...)`);
   return t;
 };
 
@@ -48,11 +50,11 @@ const probable = keeping('keep_probable', { weight: 'probability', limit_of: 'li
 
 /** The k largest logits of each row, and all that equal the last of them; the others are removed. */
 export const top_k = (logits: Tensor, k: number | Tensor): Tensor =>
-  largest([rowsOf('top_k', logits), parameter('top_k', k, 'f32')]);
+  largest([rowsOf('top_k', logits), parameter('top_k', 'k', k, 'f32')]);
 
 /** The fewest logits of each row whose probabilities add up to p (Holtzman et al. 2019, arXiv:1904.09751). */
 export const top_p = (logits: Tensor, p: number | Tensor): Tensor =>
-  probable([rowsOf('top_p', logits), parameter('top_p', p, 'f32')]);
+  probable([rowsOf('top_p', logits), parameter('top_p', 'p', p, 'f32')]);
 
 /** Logits with at least p times the probability of the largest of their row (arXiv:2407.01082). */
 export function min_p(logits: Tensor, p: number | Tensor): Tensor {
@@ -79,7 +81,7 @@ export function repetition_penalty(
   logits: Tensor,
   ids: Tensor,
   penalty: number | Tensor,
-  count: number | Tensor = ids.shape[1]!,
+  count?: number | Tensor,
 ): Tensor {
   const name = 'repetition_penalty';
   checkTensors(name, { ids });
@@ -87,7 +89,8 @@ export function repetition_penalty(
   if (ids.rank !== 2 || ids.shape[0] !== x.shape[0] || ids.dtype !== 'i32') {
     throw new RangeError(`[${name}] ids: got ${ids.dtype} ${show(ids.shape)}, want i32 [${x.shape[0]}, tokens]`);
   }
-  return penalised([x, ids.contiguous(), parameter(name, count, 'u32'), parameter(name, penalty, 'f32')]);
+  const known = parameter(name, 'count', count ?? ids.shape[1]!, 'u32');
+  return penalised([x, ids.contiguous(), known, parameter(name, 'penalty', penalty, 'f32')]);
 }
 
 const choosing = (name: string, changes: Record<string, string>) =>
@@ -110,9 +113,12 @@ const likeliest = choosing('likeliest', { choice: 'likeliest' });
 export type Random = { seed_low: number | Tensor; seed_high: number | Tensor; position: number | Tensor };
 
 /** A token of each row, drawn with the probabilities softmax(logits): i32 [rows], -1 where a row has a NaN. */
-export function draw_token(logits: Tensor, { position, seed_low, seed_high }: Random): Tensor {
-  const numbers = [position, seed_low, seed_high].map((v) => parameter('draw_token', v, 'u32'));
-  return drawn([rowsOf('draw_token', logits), ...numbers]);
+export function draw_token(logits: Tensor, random: Random): Tensor {
+  const name = 'draw_token';
+  checkOptions(name, random, '{ position: 0, seed_low: 7, seed_high: 0 }', 'random');
+  const { position, seed_low, seed_high } = random;
+  const numbers = Object.entries({ position, seed_low, seed_high }).map(([what, v]) => parameter(name, what, v, 'u32'));
+  return drawn([rowsOf(name, logits), ...numbers]);
 }
 
 /** The likeliest token of each row, the first of equals: i32 [rows], -1 where a row has a NaN. */

@@ -1,5 +1,5 @@
 // Views: another shape and layout of the same storage. Nothing moves until a kernel needs the elements in order.
-import { checkList, checkTensors, dimOf } from '../tensor/check.ts';
+import { checkList, checkNumber, checkTensors, dimOf } from '../tensor/check.ts';
 import { type Attrs, type Backward, op } from '../tensor/op.ts';
 import { axis, broadcastShapes, type Layout, numel, type Shape, show, viewAs } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -131,21 +131,26 @@ export function flip(x: Tensor, dim: number): Tensor {
 }
 /** `length` elements from `start` on along a dimension. */
 export function narrow(x: Tensor, dim: number, start: number, length: number): Tensor {
-  const size = x.shape[dimOf('narrow', x, dim)]!;
+  const d = dimOf('narrow', x, dim);
+  checkNumber('narrow', 'start', start);
+  checkNumber('narrow', 'length', length);
+  const size = x.shape[d]!;
   if (start < 0 || length < 0 || start + length > size) {
     throw new RangeError(`[narrow] dim ${dim}: got ${start}..${start + length}, want within 0..${size}`);
   }
-  return slice(x, dim, start, start + length);
+  return slice(x, d, start, start + length);
 }
 /** Element `index` along a dimension, which disappears. */
 export function select(x: Tensor, dim: number, index: number): Tensor {
   const d = dimOf('select', x, dim);
+  checkNumber('select', 'index', index);
   const i = index < 0 ? index + x.shape[d]! : index;
   return squeeze(narrow(x, d, i, 1), d);
 }
 /** Parts of `size` along a dimension (the last may be smaller), or of the sizes listed. */
 export function split(x: Tensor, size: number | readonly number[], dim = 0): Tensor[] {
-  const total = x.shape[dimOf('split', x, dim)]!;
+  const d = dimOf('split', x, dim);
+  const total = x.shape[d]!;
   checkList('split', 'size', typeof size === 'number' ? [size] : size, typeof size === 'number' ? 1 : 0);
   const sizes =
     typeof size === 'number'
@@ -155,7 +160,7 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
     throw new RangeError(`[split] sizes: got [${sizes.join(', ')}], want a sum of ${total}`);
   }
   let start = 0;
-  return sizes.map((s) => narrow(x, dim, (start += s) - s, s));
+  return sizes.map((s) => narrow(x, d, (start += s) - s, s));
 }
 
 /** Without a dimension of size 1, or without all of them. */

@@ -93,7 +93,7 @@ async function gather(name: string, pieces: AsyncIterable<Uint8Array>): Promise<
 }
 
 /** Pixels given as they are, once their numbers fit together. */
-function checkPixels(image: RawPixels, name: string): Pixels {
+export function checkPixels(image: RawPixels, name: string): Pixels {
   const { width, height, channels = 4, data } = (image ?? {}) as Partial<RawPixels>;
   if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
     const got = typeof image === 'object' && image ? `an object of class ${image.constructor?.name}` : String(image);

@@ -7,6 +7,7 @@ import { encodePng } from '../io/png.ts';
 import { pngTexts, textChunks } from '../io/png-text.ts';
 import { writeWhole } from '../io/write.ts';
 import { describe } from '../tensor/check.ts';
+import { checkPixels } from './load-image.ts';
 
 const KEYWORD = 'tessera'; // of the settings as JSON
 type Settings = Readonly<Record<string, unknown>>;
@@ -102,8 +103,13 @@ export async function settingsOf(file: Uint8Array, name = 'png'): Promise<Record
 
 /** Pictures of one size beside and below each other, as diffusers' function of that name; by default about as many rows as columns. */
 export function make_image_grid(images: readonly Pixels[], rows?: number, cols?: number): Picture {
-  const [first, ...rest] = images;
-  if (!first) throw new UserError('[make_image_grid] images: got none, want at least one');
+  if (!Array.isArray(images)) throw new UserError(`[make_image_grid] images: got ${describe(images)}, want an array`);
+  if (images.length === 0) throw new UserError('[make_image_grid] images: got none, want at least one');
+  for (const [what, n] of Object.entries({ rows, cols })) {
+    const isCount = Number.isInteger(n ?? 1) && (n ?? 1) > 0;
+    if (!isCount) throw new UserError(`[make_image_grid] ${what}: got ${describe(n)}, want a whole number from 1`);
+  }
+  const [first, ...rest] = images.map((image, i) => checkPixels(image, `picture ${i + 1}`)) as [Pixels, ...Pixels[]];
   const { width, height, channels } = first;
   const other = rest.find((p) => p.width !== width || p.height !== height || p.channels !== channels);
   if (other) {
@@ -112,14 +118,14 @@ export function make_image_grid(images: readonly Pixels[], rows?: number, cols?:
   }
   const columns = cols ?? Math.ceil(rows ? images.length / rows : Math.sqrt(images.length));
   const lines = rows ?? Math.ceil(images.length / columns);
-  if (!(Number.isInteger(columns) && Number.isInteger(lines) && columns * lines >= images.length)) {
-    throw new UserError(
-      `[make_image_grid] got ${lines} rows x ${columns} columns, want room for ${images.length} pictures`,
-    );
+  const cells = columns * lines;
+  if (cells < images.length || cells * first.data.length >= 2 ** 32) {
+    const want = `room for ${images.length} pictures, and less than 4 GB`;
+    throw new UserError(`[make_image_grid] got ${lines} rows x ${columns} columns, want ${want}`);
   }
   const stride = columns * width * channels;
   const data = new Uint8Array(lines * height * stride);
-  for (const [i, picture] of images.entries()) {
+  for (const [i, picture] of [first, ...rest].entries()) {
     const at = Math.floor(i / columns) * height * stride + (i % columns) * width * channels;
     for (let y = 0; y < height; y++) {
       data.set(picture.data.subarray(y * width * channels, (y + 1) * width * channels), at + y * stride);

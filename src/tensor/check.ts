@@ -1,5 +1,5 @@
 // What callers give, checked: a wrong argument is named, with what it is and what would do.
-import { DTYPES, type DType } from './dtype.ts';
+import { DTYPES, type DType, holds, RANGES } from './dtype.ts';
 import { axis } from './shape.ts';
 import { Tensor } from './tensor.ts';
 
@@ -70,6 +70,12 @@ export function checkNumber(where: string, name: string, value: unknown): void {
   if (typeof value !== 'number' && typeof value !== 'boolean') {
     throw new TypeError(`[${where}] ${name}: got ${describe(value)}, want a number`);
   }
+}
+
+/** A number that a type can hold: integers do not wrap around. */
+export function checkHeld(where: string, name: string, value: number, dtype: DType): void {
+  if (holds(dtype, value)) return;
+  throw new RangeError(`[${where}] ${name}: got ${value}, want what ${dtype} holds, ${RANGES[dtype]!.join(' to ')}`);
 }
 
 export function checkDType(where: string, dtype: unknown, known: readonly DType[] = DTYPES): void {

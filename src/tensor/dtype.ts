@@ -18,6 +18,18 @@ export const byteLength = (dtype: DType, n: number) => {
   return Math.max(1, Math.ceil(n / elements)) * bytes;
 };
 
+/** The least and the largest of the types of integers. */
+export const RANGES: Partial<Record<DType, readonly [number, number]>> = {
+  i32: [-(2 ** 31), 2 ** 31 - 1],
+  u32: [0, 2 ** 32 - 1],
+};
+
+/** Whether a number is one of a type, once it is cut towards zero. */
+export function holds(dtype: DType, value: number): boolean {
+  const range = RANGES[dtype];
+  return !range || (Math.trunc(value) >= range[0] && Math.trunc(value) <= range[1]);
+}
+
 export const isFloat = (dtype: DType) => dtype === 'f32' || dtype === 'f16';
 
 export const isQuantised = (dtype: DType): dtype is Quantised => dtype === 'q8' || dtype === 'q4';

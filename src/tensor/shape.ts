@@ -24,10 +24,10 @@ export function isContiguous(shape: Shape, layout: Layout): boolean {
 
 /** `dim` counted from the front; -1 is the last. */
 export function axis(op: string, dim: number, rank: number): number {
-  const d = dim < 0 ? dim + rank : dim;
+  const d = Number.isInteger(dim) && dim < 0 ? dim + rank : dim;
   if (!Number.isInteger(dim) || d < 0 || d >= rank) {
     throw new RangeError(
-      `[${op}] dim: got ${dim}, want ${rank === 0 ? 'a tensor with dimensions' : `${-rank}..${rank - 1}`}`,
+      `[${op}] dim: got ${String(dim)}, want ${rank === 0 ? 'a tensor with dimensions' : `${-rank}..${rank - 1}`}`,
     );
   }
   return d;

@@ -1,6 +1,6 @@
 // What is minimised. N = rows, C = classes.
 import { arange, tensor } from '../ops/index.ts';
-import { checkTensors } from '../tensor/check.ts';
+import { checkNumber, checkOptions, checkTensors, describe } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 export type CrossEntropyOptions = { /** Rows with this target do not count. */ ignore_index?: number };
@@ -9,12 +9,10 @@ export type CrossEntropyOptions = { /** Rows with this target do not count. */ i
  * Mean of -log softmax(logits)[target], as torch.nn.functional.cross_entropy. logits: [N, C], target: i32 or u32 [N]. A target
  * out of range throws where its values are still on the host; one that was computed is taken to the nearest class.
  */
-export function cross_entropy(
-  logits: Tensor,
-  target: Tensor,
-  { ignore_index = -100 }: CrossEntropyOptions = {},
-): Tensor {
+export function cross_entropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   checkTensors('cross_entropy', { logits, target });
+  checkOptions('cross_entropy', options, '{ ignore_index: 0 }');
+  const { ignore_index = -100 } = options;
   if (logits.rank !== 2 || target.rank !== 1 || target.shape[0] !== logits.shape[0]) {
     throw new RangeError(
       `[cross_entropy] shapes: got logits [${logits.shape}], target [${target.shape}]; want [N, C] and [N]`,
@@ -61,10 +59,14 @@ export function l2_loss(input: Tensor, target: Tensor): Tensor {
 export function noise_loss(
   prediction: Tensor,
   target: Tensor,
-  { snr, gamma = 5 }: { snr?: readonly number[]; gamma?: number } = {},
+  options: { snr?: readonly number[]; gamma?: number } = {},
 ): Tensor {
   checkTensors('noise_loss', { prediction, target });
+  checkOptions('noise_loss', options, '{ snr: [0.5, 2] }');
+  const { snr, gamma = 5 } = options;
   if (!snr) return mse_loss(prediction, target);
+  if (!Array.isArray(snr)) throw new TypeError(`[noise_loss] snr: got ${describe(snr)}, want a number for each row`);
+  checkNumber('noise_loss', 'gamma', gamma);
   const rows = prediction.sub(target).square().flatten(1).mean(1);
   return rows.mul(tensor(snr.map((ratio) => Math.min(1, gamma / ratio)))).mean();
 }

@@ -33,6 +33,18 @@ describe('tensor', () => {
     expect(await tensor(Uint8Array.of(0, 3), { dtype: 'u32' }).data()).toEqual(Uint32Array.of(0, 3));
     expect(await tensor(BigInt64Array.of(3n, -2n), [1, 2]).tolist()).toEqual([[3, -2]]);
   });
+  it('refuses integers that its type does not hold, which would wrap around', async () => {
+    const edges = [-(2 ** 31), 2 ** 31 - 1];
+    expect([...(await tensor(edges, { dtype: 'i32' }).data())]).toEqual(edges);
+    expect([...(await tensor([0, 2 ** 32 - 1, -0.5], { dtype: 'u32' }).data())]).toEqual([0, 2 ** 32 - 1, 0]);
+    expect([...(await tensor(BigInt64Array.of(2n ** 31n), { dtype: 'u32' }).data())]).toEqual([2 ** 31]);
+    const wrong = [
+      ...[() => tensor([2 ** 31], { dtype: 'i32' }), () => tensor([-1], { dtype: 'u32' })],
+      ...[() => tensor(Uint32Array.of(2 ** 31), { dtype: 'i32' }), () => tensor([[Number.NaN]], { dtype: 'i32' })],
+      ...[() => scalar(2 ** 31, 'i32'), () => full([2], -1, 'u32'), () => ones([1]).to('u32').pad([1, 1], -1)],
+    ];
+    for (const make of wrong) expect(make).toThrow(/got (NaN|-?\d+), want what [iu]32 holds, -?\d+ to \d+/);
+  });
   it('copies what it is given', async () => {
     const values = Float32Array.of(1, 2);
     const x = tensor(values);

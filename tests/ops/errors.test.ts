@@ -183,7 +183,7 @@ describe('the answer to', () => {
       ragged rows: [tensor] data: got ragged arrays, [2] beside [1], want equal shapes
       rows whose sizes add up: [tensor] data: got ragged arrays, [2] beside [1], want equal shapes
       bytes of no type: [tensor] data: got a Uint8Array, which may mean several types; give one, as in { dtype: 'bool' }
-      an integer of more than 32 bits: [tensor] data: got 2147483648, want 32-bit integers
+      an integer of more than 32 bits: [tensor] data: got 2147483648, want what i32 holds, -2147483648 to 2147483647
       the name of a type elsewhere: [to] dtype: got 'float32', want f32, f16, i32, u32, bool, q8 or q4
       such a name for new values: [tensor] dtype: got 'int64', want f32, f16, i32, u32 or bool
       shapes that do not broadcast: [add] shapes do not broadcast: got [2, 3, 4] and [3]
