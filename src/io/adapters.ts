@@ -7,6 +7,7 @@ import { assign, restoreBy, run } from '../exec/run.ts';
 import { queue } from '../exec/serial.ts';
 import type { Device } from '../gpu/device.ts';
 import { scalar } from '../ops/create.ts';
+import { checkOptions, describe } from '../tensor/check.ts';
 import { isQuantised } from '../tensor/dtype.ts';
 import { show } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -151,7 +152,9 @@ export class Adapters {
       await merge(true);
     };
     const now: Now = {
-      load_adapter: async (from, adapter_name = 'default', { active = true, ...options } = {}) => {
+      load_adapter: async (from, adapter_name = 'default', given = {}) => {
+        checkOptions('load_adapter', given, "{ subfolder: 'style' }");
+        const { active = true, ...options } = given;
         if (this.#loaded.has(adapter_name)) {
           throw new UserError(
             `[load_adapter] '${adapter_name}' is loaded: give it another name, or delete_adapters first`,
@@ -166,9 +169,9 @@ export class Adapters {
         const names = listOf(adapter_names);
         const list = typeof weights === 'number' ? names.map(() => weights) : weights;
         for (const adapter of names) known('set_adapters', adapter);
-        if (list.length !== names.length || !list.every((w) => Number.isFinite(w))) {
+        if (list?.length !== names.length || !names.every((_, i) => Number.isFinite(list[i]))) {
           throw new UserError(
-            `[set_adapters] weights: got [${list.join(', ')}] for ${names.length} adapters, want a number for each`,
+            `[set_adapters] weights: got ${describe(list)} for ${names.length} adapters, want a number for each`,
           );
         }
         activate(names.map((adapter, i) => ({ name: adapter, weight: list[i]! })));

@@ -1,6 +1,6 @@
 // Messages as the text that a model was trained to answer, by the Jinja template of its checkpoint.
 import { Template } from '@huggingface/jinja';
-import { describe } from '../tensor/check.ts';
+import { checkOptions, describe } from '../tensor/check.ts';
 import { UserError } from './error.ts';
 import { isObject } from './json.ts';
 
@@ -52,8 +52,10 @@ function choose(config: Record<string, unknown>, name?: string): string {
 export function renderChat(
   config: Record<string, unknown>,
   messages: readonly Message<string | readonly Part[]>[],
-  { add_generation_prompt = true, chat_template, tools }: ChatOptions = {},
+  options: ChatOptions = {},
 ): string {
+  checkOptions('chat', options, '{ add_generation_prompt: true }');
+  const { add_generation_prompt = true, chat_template, tools } = options;
   check(messages);
   const special = Object.entries(config).flatMap(([name, token]) => {
     const content = isObject(token) ? token.content : token;

@@ -130,11 +130,15 @@ export function promptOf(c: Conversation, given: readonly (string | null)[], has
   }
 }
 
+export function checkTokenizer(tokenizer: Pick<Tokenizer, 'encode'>): void {
+  if (typeof tokenizer?.encode === 'function') return;
+  throw new TypeError(`[llava] tokenizer: got ${describe(tokenizer)}, want one of AutoTokenizer`);
+}
+
 /** Tokens of a text; -200 stands for each picture. Of the beginnings of its pieces the first alone is kept. */
 export function tokenizer_image_token(text: string, tokenizer: Pick<Tokenizer, 'encode' | 'bos_token_id'>): number[] {
   if (typeof text !== 'string') throw new TypeError(`[llava] text: got ${describe(text)}, want a text`);
-  if (typeof tokenizer?.encode !== 'function')
-    throw new TypeError(`[llava] tokenizer: got ${describe(tokenizer)}, want one of AutoTokenizer`);
+  checkTokenizer(tokenizer);
   const pieces = text.split(IMAGE).map((piece) => tokenizer.encode(piece));
   const { bos_token_id: bos } = tokenizer;
   const isBegun = bos !== undefined && pieces[0]?.[0] === bos;

@@ -1,5 +1,5 @@
 // Where a model is, from all that a user may give for one.
-import { describe } from '../tensor/check.ts';
+import { checkOptions, describe } from '../tensor/check.ts';
 import { UserError } from './error.ts';
 import { type HubOptions, hubFolder } from './hub-folder.ts';
 import { baseName, diskFolder, type Folder, fileFolder, statPath } from './source.ts';
@@ -19,8 +19,11 @@ const NO_ID = /--|\.\.|\.git$/;
  * does all else that was given.
  */
 export async function lookUp(from: ModelSource, options: SourceOptions = {}): Promise<ModelSource> {
-  if (typeof from !== 'string') return checkSource(from);
+  checkOptions('model', options, "{ revision: 'main' }");
   const { subfolder } = options;
+  if (typeof (subfolder ?? '') !== 'string')
+    throw new UserError(`[model] subfolder: got ${describe(subfolder)}, want a path inside the folder`);
+  if (typeof from !== 'string') return checkSource(from);
   const inside = (folder: Folder) => (subfolder ? folder.at(subfolder) : folder);
   const isPage = !globalThis.process?.versions?.node;
   if (!isPage && (await statPath(from))) return subfolder ? inside(diskFolder(from)) : from;
@@ -31,7 +34,8 @@ export async function lookUp(from: ModelSource, options: SourceOptions = {}): Pr
 
 /** A folder or files; `from` may be anything. */
 function checkSource<T>(from: T): T {
-  const isFolder = typeof (from as Partial<Folder> | null)?.list === 'function';
+  const has = (name: 'list' | 'open' | 'text') => typeof (from as Partial<Folder> | null)?.[name] === 'function';
+  const isFolder = has('list') && has('open') && has('text');
   const isFiles = Array.isArray(from) && from.length > 0 && from.every((file) => file instanceof Blob);
   if (isFolder || isFiles || from instanceof Blob) return from;
   throw new UserError(`[model] got ${describe(from)}, want a path, an id of the hub (owner/name), a Folder, or Files`);

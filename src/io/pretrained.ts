@@ -59,11 +59,13 @@ export function pretrained<M extends object>(name: string, build: (w: Weights, c
       return await load(name, build, await lookUp(from, options), { ...options, device });
     },
     /** The model of a config on weights with shapes and no values, as on torch's meta device: for what shapes alone tell. */
-    from_config(config: Config, { dtype = 'f32' }: Pick<FromPretrained, 'dtype'> = {}) {
+    from_config(config: Config, options: Pick<FromPretrained, 'dtype'> = {}) {
       checkOptions(name, config, '{ text_config: {} }', 'config');
+      checkOptions(name, options, "{ dtype: 'f16' }");
+      const { dtype = 'f32' } = options;
       checkWeightTypes(dtype);
       const weights = new Weights(null, dtype);
-      const model = describe(name, () => build(weights, config));
+      const model = built(name, () => build(weights, config));
       return Object.assign(model, { config, named_parameters: () => weights.requests.wanted });
     },
   };
@@ -91,7 +93,7 @@ async function load<M extends object>(
     const config = options.config ?? view.config;
     if (!config) throw new UserError(`[${name}] ${checkpoint.name} has no config.json: want it beside the weights`);
     const weights = new Weights(view.views, dtype);
-    const model = describe(checkpoint.name, () => build(weights, config));
+    const model = built(checkpoint.name, () => build(weights, config));
     checkModules(dtype, weights.requests.wanted.keys());
     const known = { ...view, unexpected: [...view.unexpected, ...checkpoint.unexpected] };
     const kind =
@@ -143,7 +145,7 @@ function together(work: () => Promise<void>): () => Promise<void> {
 }
 
 /** What a config makes impossible is the user's to know. */
-function describe<M>(where: string, build: () => M): M {
+function built<M>(where: string, build: () => M): M {
   try {
     return build();
   } catch (error) {

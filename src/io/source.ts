@@ -218,9 +218,12 @@ export function decodeText(bytes: Uint8Array, where: string): string {
 
 /** `path` if it stays inside its folder; names come from index files, which are not trusted. */
 export function plainPath(path: string, where: string): string {
-  const parts = path.split('/');
-  const safe = !/[\\:\0]/.test(path) && parts.every((part) => part !== '' && part !== '.' && part !== '..');
-  if (!safe) throw new UserError(`[${where}] not a file name inside the folder: ${JSON.stringify(path)}`);
+  const parts = String(path).split('/');
+  const safe =
+    typeof path === 'string' &&
+    !/[\\:\0]/.test(path) &&
+    parts.every((part) => part !== '' && part !== '.' && part !== '..');
+  if (!safe) throw new UserError(`[${where}] not a file name inside the folder: ${JSON.stringify(String(path))}`);
   return path;
 }
 

@@ -2,6 +2,7 @@
 // nothing of it, and where nobody looks a layer asks one number.
 import { isRecording } from '../exec/compile.ts';
 import { watchAttention } from '../ops/watch.ts';
+import { describe } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { UserError } from './error.ts';
 
@@ -109,6 +110,6 @@ export class Taps {
     const below = [...this.#paths].filter((path) => known === '' || isIn(path, known));
     const next = [...new Set(below.map((path) => path.slice(start).split('.')[0]!))];
     const few = next.length > 6 ? `${next.slice(0, 6).join(', ')}, ...` : next.join(', ');
-    return `name: got ${JSON.stringify(name)}, want ${known ? `${known} and one of ` : 'a path that begins with '}${few}`;
+    return `name: got ${describe(name)}, want ${known ? `${known} and one of ` : 'a path that begins with '}${few}`;
   }
 }

@@ -125,16 +125,18 @@ export function createTokenizer(json: Record<string, unknown>, config: Record<st
     model_max_length: limit < NO_LIMIT ? limit : Infinity,
     padding_side: config.padding_side === 'left' ? ('left' as const) : ('right' as const),
     config,
-    encode: (text: string, { add_special_tokens }: EncodeOptions = {}) => wrap(plain(text), add_special_tokens),
+    encode(text: string, options: EncodeOptions = {}) {
+      checkOptions('tokenizer', options, '{ add_special_tokens: false }');
+      return wrap(plain(text), options.add_special_tokens);
+    },
     tokenize: (text: string) => plain(text).map((token) => library.id_to_token(token) ?? ''),
     token_to_id: (token: string) => library.token_to_id(token),
     id_to_token: (token: number) => library.id_to_token(token),
     apply_chat_template: (messages: readonly Message<string | readonly Part[]>[], options?: ChatOptions) =>
       renderChat(config, messages, options),
-    decode(
-      ids: Iterable<number | bigint>,
-      { skip_special_tokens = false, clean_up_tokenization_spaces }: DecodeOptions = {},
-    ) {
+    decode(ids: Iterable<number | bigint>, given: DecodeOptions = {}) {
+      checkOptions('tokenizer', given, '{ skip_special_tokens: true }');
+      const { skip_special_tokens = false, clean_up_tokenization_spaces } = given;
       if (typeof ids !== 'object' || ids === null || !(Symbol.iterator in ids)) {
         throw new UserError(`[tokenizer] ids: got ${describe(ids)}, want a list of numbers`);
       }

@@ -8,6 +8,7 @@ import { type Config, pretrained } from '../io/pretrained.ts';
 import type { Weights } from '../io/weights.ts';
 import { embedding } from '../nn/layers.ts';
 import { concat, stack, tensor, zeros } from '../ops/index.ts';
+import { checkOptions, checkTensorList, describe } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { imageFeatures } from './llava.ts';
 
@@ -36,7 +37,10 @@ function llavaMeta(w: Weights, config: Config) {
   };
 
   function prepare_inputs_labels_for_multimodal(inputs: MultimodalInputs) {
+    checkOptions('llava', inputs, '{ input_ids: [[1, -200]], images }', 'inputs');
     const { input_ids, attention_mask, images, image_sizes = [] } = inputs;
+    checkRows({ input_ids });
+    checkTensorList('llava', 'images', Array.isArray(images) ? images : [images]);
     const labels = inputs.labels ?? input_ids.map((row) => row.map(() => IGNORE_INDEX));
     checkRows({ labels, attention_mask }, input_ids);
     const pictures = pictureTokens(images, image_sizes, inputs);
@@ -97,10 +101,14 @@ function llavaMeta(w: Weights, config: Config) {
 
 type Rows = readonly (readonly number[])[];
 
-function checkRows(given: Record<string, Rows | undefined>, input_ids: Rows): void {
+/** Rows of numbers, of the lengths of `input_ids` where that is given. */
+function checkRows(given: Record<string, Rows | undefined>, input_ids?: Rows): void {
   const lengths = (rows: Rows) => rows.map((row) => row.length).join();
   for (const [name, rows] of Object.entries(given)) {
-    if (rows && lengths(rows) !== lengths(input_ids))
+    if (rows === undefined) continue;
+    if (!Array.isArray(rows) || !rows.every(Array.isArray))
+      throw new UserError(`[llava] ${name}: got ${describe(rows)}, want rows of tokens`);
+    if (input_ids && lengths(rows) !== lengths(input_ids))
       throw new UserError(
         `[llava] ${name}: got rows of ${lengths(rows)}, want those of input_ids, ${lengths(input_ids)}`,
       );

@@ -7,7 +7,7 @@ import { CLIPTextModelWithProjection, CLIPVisionModelWithProjection } from '../m
 import { SiglipTextModel, SiglipVisionModel } from '../models/siglip.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { identify, loadImageProcessor, type ModelSource, modelOf, stack } from './auto.ts';
-import { checkRows } from './finite.ts';
+import { checkFiniteRows } from './finite.ts';
 import type { PixelValues } from './image-processor.ts';
 import { load_image } from './load-image.ts';
 import { type Length, sentences } from './sentences.ts';
@@ -93,7 +93,7 @@ export async function embedder(source: ModelSource, kind: Kind, options: FromPre
     using result = normalize ? found.normalize() : found;
     await run([result], { signal });
     const rows = (await result.data()) as Float32Array;
-    checkRows('embed', inputs, rows);
+    checkFiniteRows('embed', inputs, rows);
     return rows;
   }
 

@@ -44,7 +44,7 @@ async function rowsOf(name: string, given: Tensor | readonly (readonly number[])
   return (await given.tolist()) as number[][];
 }
 
-function checkRows(ids: number[][], mask: number[][] | undefined, vocab_size: number, picture: number | null): void {
+function checkTokens(ids: number[][], mask: number[][] | undefined, vocab_size: number, picture: number | null): void {
   const [first] = ids;
   if (!first?.length || ids.some((row) => row.length !== first.length)) {
     const got = `rows of ${ids.map((row) => row.length).join(', ') || 'nothing'}`;
@@ -83,6 +83,11 @@ async function generate(model: CausalLM & { generation_config: Config }, inputs:
   checkOptions('generate', inputs, '{ input_ids: [[1, 2, 3]] }', 'inputs');
   const { input_ids, attention_mask, pixel_values, image_sizes, streamer, output_logits = false, ...rest } = inputs;
   const { return_dict_in_generate, ...options } = rest;
+  if (streamer !== undefined && typeof streamer?.put !== 'function') {
+    throw new UserError(
+      `[generate] streamer: got ${describe(streamer)}, want one with put and end: new TextStreamer(...)`,
+    );
+  }
   const ids = await rowsOf('input_ids', input_ids);
   const given = attention_mask && (await rowsOf('attention_mask', attention_mask));
   if (pixel_values) {
@@ -90,7 +95,7 @@ async function generate(model: CausalLM & { generation_config: Config }, inputs:
     if (!sees(model)) throw new UserError('[generate] pixel_values: got pictures for a model that sees none');
   }
   const seer = pixel_values && sees(model) ? model : undefined;
-  checkRows(ids, given, model.sizes.vocab_size, seer?.image_token_id ?? null);
+  checkTokens(ids, given, model.sizes.vocab_size, seer?.image_token_id ?? null);
   const mask = given?.flat().includes(0) ? given : undefined;
   const generation = settle(options, model.generation_config, model.config);
   const inserts = seer && pictured(seer, ids, { pixel_values: pixel_values!, image_sizes });

@@ -1,7 +1,7 @@
 // What generate is told: defaults, then generation_config.json, then the call. Names and meaning as in transformers.
 import { UserError } from '../io/error.ts';
 import type { Config } from '../io/pretrained.ts';
-import { describe } from '../tensor/check.ts';
+import { checkSignal, describe } from '../tensor/check.ts';
 import { freshSeed } from './generator.ts';
 import type { Sampling } from './sampling.ts';
 
@@ -58,6 +58,7 @@ export function settle(options: GenerateOptions, file: Config, config: Config): 
     if (typeof value === 'number' && holds(value)) return value;
     throw new UserError(`[generate] ${name}: got ${describe(value)}, want ${want}`);
   };
+  checkSignal('generate', options.signal);
   const do_sample = given('do_sample') ?? DEFAULTS.do_sample;
   if (typeof do_sample !== 'boolean')
     throw new UserError(`[generate] do_sample: got ${describe(do_sample)}, want true or false`);

@@ -1,13 +1,15 @@
 // What a vision tower says of pictures, as transformers' pipeline of that name has it. B = pictures, L = tokens (patches, and
 // before them CLIP's class token), D = hidden_size of the tower.
+
 import { run } from '../exec/run.ts';
 import { UserError } from '../io/error.ts';
 import { lookUp } from '../io/locate.ts';
 import type { FromPretrained } from '../io/pretrained.ts';
 import { tensor } from '../ops/index.ts';
+import { checkOptions, checkSignal } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { AutoModelForImageFeatureExtraction, AutoProcessor, identify, type ModelSource, VISION } from './auto.ts';
-import { checkRows } from './finite.ts';
+import { checkFiniteRows } from './finite.ts';
 import { type ImageInput, nameOf } from './load-image.ts';
 
 export type FeatureOptions = {
@@ -66,12 +68,14 @@ export async function imageFeatureExtraction(
     using result = normalize ? found.normalize() : found;
     await run([result], { signal });
     const data = (await result.data()) as Float32Array;
-    checkRows(TASK, names, data);
+    checkFiniteRows(TASK, names, data);
     return { shape: result.shape, data };
   }
 
   const extract: Extract = async (images, options = {}) => {
+    checkOptions(TASK, options, '{ pool: true }');
     const { batch_size = 8, signal } = options;
+    checkSignal(TASK, signal);
     if (!(Number.isInteger(batch_size) && batch_size > 0)) {
       throw new UserError(`[${TASK}] batch_size: got ${batch_size}, want a whole number from 1`);
     }

@@ -108,7 +108,8 @@ function llavaProcessor(tokenizer: Tokenizer, { process, batch, ...kind }: Llava
     );
     const { text, images = [], ...options } = inputs;
     const texts = typeof text === 'string' ? [text] : text;
-    if (!Array.isArray(texts)) throw new UserError(`[LlavaProcessor] text: got ${describe(text)}, want texts`);
+    if (!Array.isArray(texts) || texts.some((one) => typeof one !== 'string'))
+      throw new UserError(`[LlavaProcessor] text: got ${describe(text)}, want texts`);
     const list = (Array.isArray(images) ? images : [images]) as readonly ImageInput[];
     const pictures: LlavaPicture[] = [];
     for (const [i, image] of list.entries()) pictures.push(await prepare(image, `picture ${i + 1}`));

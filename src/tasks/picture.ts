@@ -6,7 +6,7 @@ import type { Pixels } from '../io/pixels.ts';
 import { encodePng } from '../io/png.ts';
 import { pngTexts, textChunks } from '../io/png-text.ts';
 import { writeWhole } from '../io/write.ts';
-import { describe } from '../tensor/check.ts';
+import { checkOptions, describe } from '../tensor/check.ts';
 import { checkPixels } from './load-image.ts';
 
 const KEYWORD = 'tessera'; // of the settings as JSON
@@ -21,7 +21,9 @@ export class Picture implements Pixels {
   /** What made it, and would make it again; written into PNG files. */
   readonly settings: Settings;
 
-  constructor({ width, height, channels, data }: Pixels, settings: Settings = {}) {
+  constructor(pixels: Pixels, settings: Settings = {}) {
+    checkOptions('Picture', settings, '{ seed: 7 }', 'settings');
+    const { width, height, channels, data } = checkPixels(pixels, 'Picture');
     this.width = width;
     this.height = height;
     this.channels = channels;

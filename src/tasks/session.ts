@@ -8,7 +8,7 @@ import { fromBytes } from '../io/source.ts';
 import type { Tokenizer } from '../io/tokenizer.ts';
 import { KVCache } from '../nn/kv-cache.ts';
 import { tensor } from '../ops/index.ts';
-import { checkOptions } from '../tensor/check.ts';
+import { checkOptions, describe } from '../tensor/check.ts';
 import { decode, forget, type Held } from './decode.ts';
 import type { CausalLM } from './decoder.ts';
 import { type GenerateOptions, settle } from './generation-config.ts';
@@ -117,6 +117,10 @@ export class Session<I = string | readonly Message[]> implements Disposable {
     this.#checkOpen();
     checkOptions('generate', options, '{ max_new_tokens: 32 }');
     const { stop = [], truncation = false, ...rest } = options;
+    const ends = [stop].flat();
+    if (!ends.every((text) => typeof text === 'string')) {
+      throw new UserError(`[generate] stop: got ${describe(stop)}, want texts`);
+    }
     const generation = settle(rest, model.generation_config, model.config);
     const all = await this.#chat.read(input);
     if (all.ids.length === 0) throw new UserError('[generate] the prompt is empty: want at least one token');
@@ -125,7 +129,7 @@ export class Session<I = string | readonly Message[]> implements Disposable {
     const room = model.sizes.max_position_embeddings - prompt_ids.length;
     const max_new_tokens = Math.min(generation.max_new_tokens, room);
     const text = new Detokenizer((ids) => tokenizer.decode(ids, { skip_special_tokens: true }));
-    const stops = new StopStrings([stop, this.#chat.stop ?? []].flat());
+    const stops = new StopStrings([...ends, ...(this.#chat.stop ?? [])]);
     const reused = Math.min(commonLength(this.#held.at ?? { ids: [] }, row), prompt_ids.length - 1);
     const ids: number[] = [];
     let first_token_ms = 0;
@@ -189,6 +193,7 @@ export class Session<I = string | readonly Message[]> implements Disposable {
   /** The tokens and the cache behind them, as a safetensors file; `notes` are for whoever loads it. */
   async save(notes: Readonly<Record<string, string>> = {}): Promise<Uint8Array> {
     this.#checkFree('save');
+    checkOptions('session', notes, "{ title: 'a talk' }", 'notes');
     using _ = await this.#take();
     const { at } = this.#held;
     const ids = Int32Array.from(this.tokens);
@@ -204,6 +209,8 @@ export class Session<I = string | readonly Message[]> implements Disposable {
   /** Takes over what `save` gave, of the same model; gives its notes. Throws a UserError for anything else. */
   async load(bytes: Uint8Array): Promise<Record<string, string>> {
     this.#checkFree('load');
+    if (!(bytes instanceof Uint8Array))
+      throw new UserError(`[session] load: got ${describe(bytes)}, want a Uint8Array`);
     using _ = await this.#take();
     const { model } = this.#chat;
     const { tensors, metadata } = await readHeader(fromBytes(bytes, 'session'));

@@ -4,6 +4,7 @@ import { UserError } from '../io/error.ts';
 import { lookUp, type ModelSource } from '../io/locate.ts';
 import type { FromPretrained } from '../io/pretrained.ts';
 import type { Tokenizer } from '../io/tokenizer.ts';
+import { checkFunction, checkOptions } from '../tensor/check.ts';
 import { AutoModelForCausalLM, AutoTokenizer, CAUSAL_LM, identify } from './auto.ts';
 import { type Chat, Session, type TextOptions } from './session.ts';
 
@@ -51,7 +52,9 @@ export function writer<I, C extends Chat<I>>(chat: C & Chat<I>, textOf: (input: 
   const { model, tokenizer } = chat;
   const session = () => new Session<I>(chat);
   const generate = async (input: I, options: GenerateTextOptions = {}) => {
+    checkOptions('generate', options, '{ max_new_tokens: 32 }');
     const { return_full_text = true, on_text, ...rest } = options;
+    checkFunction('generate', 'on_text', on_text);
     using own = session();
     for await (const piece of own.stream(input, rest)) on_text?.(piece);
     const { text } = own.last!;

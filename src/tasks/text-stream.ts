@@ -1,4 +1,5 @@
 // Text from tokens as they come: never half a character, and nothing of what may become a stop string.
+import { checkFunction, checkOptions, describe } from '../tensor/check.ts';
 
 type Decode = (ids: readonly number[]) => string;
 
@@ -86,14 +87,21 @@ export class TextStreamer {
 
   constructor(
     tokenizer: { decode(ids: readonly number[], options: { skip_special_tokens: boolean }): string },
-    { skip_prompt = false, skip_special_tokens = true, callback_function = print }: StreamerOptions = {},
+    options: StreamerOptions = {},
   ) {
+    if (typeof tokenizer?.decode !== 'function')
+      throw new TypeError(`[TextStreamer] tokenizer: got ${describe(tokenizer)}, want one of AutoTokenizer`);
+    checkOptions('TextStreamer', options, '{ skip_prompt: true }');
+    const { skip_prompt = false, skip_special_tokens = true, callback_function = print } = options;
+    checkFunction('TextStreamer', 'callback_function', callback_function);
     this.#text = new Detokenizer((ids) => tokenizer.decode(ids, { skip_special_tokens }));
     this.#callback = callback_function;
     this.#isPrompt = skip_prompt;
   }
 
   put(tokens: readonly (readonly number[])[]): void {
+    if (!Array.isArray(tokens?.[0]))
+      throw new TypeError(`[TextStreamer] put: got ${describe(tokens)}, want a row of tokens`);
     if (tokens.length !== 1) throw new RangeError(`[TextStreamer] got ${tokens.length} rows, want one`);
     if (!this.#isPrompt) for (const id of tokens[0]!) this.#give(this.#text.push(id));
     this.#isPrompt = false;

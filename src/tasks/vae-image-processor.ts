@@ -3,9 +3,10 @@ import { UserError } from '../io/error.ts';
 import { overWhite, type Pixels, toRgb } from '../io/pixels.ts';
 import { resize } from '../io/resize.ts';
 import { tensor } from '../ops/index.ts';
-import { checkTensors, describe } from '../tensor/check.ts';
+import { checkOptions, checkTensors, describe } from '../tensor/check.ts';
 import { show } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { checkPixels } from './load-image.ts';
 import { Picture } from './picture.ts';
 
 type Size = { height?: number | undefined; width?: number | undefined };
@@ -14,8 +15,9 @@ export class VaeImageProcessor {
   /** Sizes are multiples of it. */
   readonly vae_scale_factor: number;
 
-  constructor({ vae_scale_factor = 8 }: { vae_scale_factor?: number } = {}) {
-    this.vae_scale_factor = vae_scale_factor;
+  constructor(options: { vae_scale_factor?: number } = {}) {
+    checkOptions('VaeImageProcessor', options, '{ vae_scale_factor: 8 }');
+    this.vae_scale_factor = options.vae_scale_factor ?? 8;
   }
 
   /** The size that a picture gets: the one asked for, else its own, cut down to multiples of `vae_scale_factor`. */
@@ -51,8 +53,10 @@ export class VaeImageProcessor {
     channels: number,
     read: (image: Pixels) => (pixel: number, channel: number) => number,
   ): Tensor {
-    const list = (Array.isArray(images) ? images : [images]) as readonly Pixels[];
-    if (list.length === 0) throw new UserError('[image] got no pictures, want at least one');
+    checkOptions('image', size, '{ width: 512, height: 512 }', 'size');
+    const given = (Array.isArray(images) ? images : [images]) as readonly Pixels[];
+    if (given.length === 0) throw new UserError('[image] got no pictures, want at least one');
+    const list = given.map((image) => checkPixels(image, 'image'));
     const { height, width } = this.get_default_height_width(list[0]!, size);
     const area = height * width;
     const out = new Float32Array(list.length * channels * area);

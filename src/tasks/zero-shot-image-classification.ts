@@ -1,10 +1,12 @@
 // Which of some labels a picture shows, by CLIP (Radford et al. 2021, arXiv:2103.00020) or SigLIP (Zhai et al. 2023,
 // arXiv:2303.15343): the label whose sentence lies nearest to the picture. B = pictures, T = labels, E = embedding.
+
 import { run } from '../exec/run.ts';
 import { UserError } from '../io/error.ts';
 import { locate, lookUp } from '../io/locate.ts';
 import { type FromPretrained, pretrained } from '../io/pretrained.ts';
 import { tensor } from '../ops/index.ts';
+import { checkOptions, checkSignal } from '../tensor/check.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { AutoModel, AutoProcessor, identify, type ModelSource } from './auto.ts';
 import { BROKEN_WEIGHTS } from './finite.ts';
@@ -119,8 +121,11 @@ export async function zeroShotImageClassification(
   async function classify(
     images: ImageInput | readonly ImageInput[],
     labels: readonly string[],
-    { hypothesis_template: template = hypothesis_template, batch_size = 8, signal }: ZeroShotOptions = {},
+    options: ZeroShotOptions = {},
   ): Promise<Classification[] | Classification[][]> {
+    checkOptions(TASK, options, "{ hypothesis_template: 'a photo of {}' }");
+    const { hypothesis_template: template = hypothesis_template, batch_size = 8, signal } = options;
+    checkSignal(TASK, signal);
     check(labels, template, batch_size);
     const rows = await embedTexts(
       labels.map((label) => template.replaceAll('{}', () => label)),

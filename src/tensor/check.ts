@@ -54,6 +54,18 @@ export function checkOptions(where: string, options: unknown, example: string, n
   throw new TypeError(`[${where}] ${name}: got ${describe(options)}, want an object, as in ${example}`);
 }
 
+/** A function, if it is given. */
+export function checkFunction(where: string, name: string, value: unknown): void {
+  if (value === undefined || typeof value === 'function') return;
+  throw new TypeError(`[${where}] ${name}: got ${describe(value)}, want a function`);
+}
+
+/** A signal, if it is given. */
+export function checkSignal(where: string, signal: unknown): void {
+  if (signal === undefined || signal instanceof AbortSignal) return;
+  throw new TypeError(`[${where}] signal: got ${describe(signal)}, want an AbortSignal`);
+}
+
 /** A shape, an order, sizes: an array of whole numbers, none below `least`. */
 export function checkList(where: string, name: string, list: unknown, least = Number.NEGATIVE_INFINITY): void {
   const what = `whole numbers${least === Number.NEGATIVE_INFINITY ? '' : ` from ${least} on`}`;

@@ -2,7 +2,7 @@
 import { assign, type RunOptions, run } from '../exec/run.ts';
 import { UserError } from '../io/error.ts';
 import { tensor } from '../ops/create.ts';
-import { checkOptions, checkTensorList } from '../tensor/check.ts';
+import { checkOptions, checkTensorList, describe } from '../tensor/check.ts';
 import type { TypedArray } from '../tensor/dtype.ts';
 import { grad } from '../tensor/grad.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -74,7 +74,10 @@ export class AdamW {
     return { step: this.steps, state: await Promise.all(state) };
   }
   /** Takes over what `state_dict` gave. Throws where it is of other parameters. */
-  load_state_dict({ step, state }: AdamWState): void {
+  load_state_dict(given: AdamWState): void {
+    checkOptions('AdamW', given, 'await optimizer.state_dict()', 'state');
+    const { step, state } = given;
+    if (!Array.isArray(state)) throw new TypeError(`[AdamW] state: got ${describe(state)}, want what state_dict gives`);
     const fits = this.params.every((p, i) =>
       [state[i]?.exp_avg, state[i]?.exp_avg_sq].every((x) => x?.length === p.size),
     );

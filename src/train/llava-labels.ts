@@ -2,6 +2,7 @@
 // https://github.com/haotian-liu/LLaVA.
 import {
   type Conversation,
+  checkTokenizer,
   conversation,
   IGNORE_INDEX,
   IMAGE,
@@ -11,6 +12,7 @@ import {
 } from '../io/conversation.ts';
 import { UserError } from '../io/error.ts';
 import type { Tokenizer } from '../io/tokenizer.ts';
+import { describe } from '../tensor/check.ts';
 
 export type Labelled = {
   input_ids: number[];
@@ -26,6 +28,9 @@ export type Labelled = {
  */
 export function preprocess(version: string, given: readonly string[], tokenizer: Tokenizer): Labelled {
   const c = conversation(version);
+  if (!Array.isArray(given) || !given.every((text) => typeof text === 'string'))
+    throw new TypeError(`[llava] messages: got ${describe(given)}, want texts`);
+  checkTokenizer(tokenizer);
   const hasPicture = given.some((text) => text.includes(IMAGE));
   const messages = given.map((text) => (text.includes(IMAGE) ? placed(c, text) : text));
   const length = (text: string) => tokenize(text).length;

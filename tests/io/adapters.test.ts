@@ -201,7 +201,7 @@ describe('what does not fit', () => {
     await expect(model.load_adapter(A)).rejects.toThrow("'default' is loaded: give it another name");
     expect(() => model.set_adapters('other')).toThrow("[set_adapters] no adapter 'other': 'default'");
     expect(() => model.set_adapters('default', [1, 2])).toThrow(
-      'weights: got [1, 2] for 1 adapters, want a number for each',
+      'weights: got an array [1, 2] for 1 adapters, want a number for each',
     );
   });
   it('names what no module takes', async () => {
