@@ -15,13 +15,14 @@ import { paint, terminalOf } from './terminal.ts';
 import { visible, visibleLines } from './text.ts';
 import { sees, sessionOf, withWriter } from './writer.ts';
 
-type Options = TextArguments & { system?: string };
+type Options = TextArguments & { system?: string; allowUrls?: boolean };
 
 export function addChat(program: Command): void {
   const command = program
     .command('chat')
     .description('A conversation with a language model (LLaMA; LLaVA, about pictures too)')
     .option('--system <text>', 'what the model is told before the conversation')
+    .option('--allow-urls', 'fetch the pictures that a conversation of /load names by http and https addresses')
     .addHelpText(
       'after',
       `${HELP}\n\nPiped input is answered once, in plain text: echo "Name a fruit." | tessera chat --model ./folder`,
@@ -47,7 +48,7 @@ async function chat(options: Options): Promise<void> {
   await withWriter(options, async ({ task, about, where }) => {
     using session = sessionOf(task);
     const greeting = `${task.model.name} on ${where}. /help, /exit${sees(task) ? ', /image FILE' : ''}`;
-    if (piped === undefined) return await converse(session, system, told, greeting, sees(task));
+    if (piped === undefined) return await converse(session, system, told, greeting, sees(task), options.allowUrls);
     const asked = session.stream([...system, { role: 'user', content: piped }], told);
     for await (const piece of shown(asked)) if (!options.json) write(piece);
     const { prompt_ids, ids, text, finish_reason, stats } = session.last!;
@@ -63,6 +64,7 @@ async function converse(
   told: TextOptions,
   greeting: string,
   isSeeing: boolean,
+  allowUrls = false,
 ): Promise<void> {
   const terminal = terminalOf(process.stdout, process.env);
   const prompt = paint(terminal, 'bold', '> ');
@@ -97,7 +99,7 @@ async function converse(
     '/load': async (file) => {
       const notes = await session.load(await explain(named(file), 'cannot be read', () => readFile(file)));
       messages = [...system]; // where those of the file are broken
-      messages = messagesOf(notes.messages, system);
+      messages = messagesOf(notes.messages, system, allowUrls);
       print(`${session.tokens.length} tokens, ${messages.length} messages`);
     },
     '/stats': () => {
@@ -145,16 +147,35 @@ async function converse(
   typed.close();
 }
 
-/** The messages that were saved with a session; those of a new conversation where it was saved by other means. */
-export function messagesOf(note: string | undefined, system: readonly VisionMessage[]): VisionMessage[] {
+/**
+ * The messages that were saved with a session; those of a new conversation where it was saved by other means. A file may come
+ * from anybody: what it names is fetched where that is allowed alone.
+ */
+export function messagesOf(
+  note: string | undefined,
+  system: readonly VisionMessage[],
+  allowUrls: boolean,
+): VisionMessage[] {
   if (note === undefined) return [...system];
-  try {
-    const messages = JSON.parse(note);
-    if (Array.isArray(messages)) return messages;
-  } catch {
-    // damaged
+  const messages = parsed(note);
+  if (!Array.isArray(messages)) {
+    throw new UserError('[chat] the messages in the file are broken: the conversation begins anew');
   }
-  throw new UserError('[chat] the messages in the file are broken: the conversation begins anew');
+  const parts = messages.flatMap((message) => message?.content ?? []);
+  const address = parts
+    .map((part) => part?.image)
+    .find((image) => typeof image === 'string' && /^https?:/i.test(image));
+  if (address === undefined || allowUrls) return messages;
+  const want = 'nothing that would be fetched, or --allow-urls; the conversation begins anew';
+  throw new UserError(`[chat] /load: got a picture at ${visible(address)} in the file, want ${want}`);
+}
+
+function parsed(note: string): unknown {
+  try {
+    return JSON.parse(note);
+  } catch {
+    return undefined; // damaged
+  }
 }
 
 function named(file: string, example = '/save talk.safetensors'): string {
