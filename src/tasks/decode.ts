@@ -4,10 +4,11 @@ import { DeviceLost } from '../gpu/device.ts';
 import { UserError } from '../io/error.ts';
 import { KVCache } from '../nn/kv-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { type CausalLM, capacityFor, Decoder, forgetSteps, integers, type Prompt, type Values } from './decoder.ts';
+import { type CausalLM, capacityFor, Decoder, forgetSteps, integers, type Prompt } from './decoder.ts';
 import { firstBroken } from './finite.ts';
 import type { Generation } from './generation-config.ts';
 import { commonLength, type Row } from './spans.ts';
+import type { Values } from './steps.ts';
 
 /** A cache and the row that it holds. */
 export type Held = { cache: KVCache } & Row;

@@ -1,16 +1,16 @@
 // A causal model at work on a prompt: its pieces, then a token at a time. A chosen token stays on the device and feeds the
 // next step.
-import { compile } from '../exec/compile.ts';
 import { run } from '../exec/run.ts';
 import type { Pretrained } from '../io/pretrained.ts';
 import type { LlamaInputs } from '../models/llama.ts';
 import { insert } from '../nn/embeddings.ts';
 import { type CacheSizes, KVCache, widen } from '../nn/kv-cache.ts';
-import { arange, overwrite, scalar, tensor } from '../ops/index.ts';
+import { arange, overwrite, tensor } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Generation } from './generation-config.ts';
 import { choose, process, processorsOf } from './sampling.ts';
 import type { Inserts } from './spans.ts';
+import { type Arguments, asTensors, Steps, type Values } from './steps.ts';
 
 /** What generation needs of a model. */
 export type CausalLM = Pretrained<{
@@ -25,7 +25,6 @@ export type Prompt = { ids: number[][]; mask?: number[][] | undefined } & Partia
 const CHUNK = 256; // tokens of a prompt in one run, which bounds its memory
 const SMALLEST = 256; // capacity of a cache; it doubles
 
-export type Values = Record<string, Tensor>;
 /** What a recording of a step depends on, beside its arguments. */
 type Kind = Pick<Generation, 'do_sample' | 'eos_token_id' | 'pad_token_id'> & {
   processors: ReturnType<typeof processorsOf>;
@@ -63,24 +62,9 @@ function record(model: CausalLM, kind: Kind, a: Values): Values {
   return { ...result, ...(kind.output_logits && { logits: last }), next: next.unsqueeze(1) };
 }
 
-type Compiled = (...args: (Tensor | number)[]) => Promise<Values>;
-const compiled = new WeakMap<CausalLM, Map<string, Compiled>>();
-
-/** The same, recorded once for each kind and capacity and replayed afterwards. */
-function compiledStep(model: CausalLM, kind: Kind, names: readonly string[]): Compiled {
-  let known = compiled.get(model);
-  if (!known) compiled.set(model, (known = new Map()));
-  const key = JSON.stringify([kind, names]);
-  let step = known.get(key);
-  if (!step) {
-    step = compile((...args: Tensor[]) => record(model, kind, Object.fromEntries(names.map((n, i) => [n, args[i]!]))));
-    known.set(key, step);
-  }
-  return step;
-}
-
-/** Drops what was recorded, and with it constants on a device that is lost. */
-export const forgetSteps = (model: CausalLM): boolean => compiled.delete(model);
+const steps = new Steps();
+/** Drops what was recorded of a model. */
+export const forgetSteps = (model: CausalLM): void => steps.forget(model);
 
 export const capacityFor = (tokens: number) => Math.max(SMALLEST, 2 ** Math.ceil(Math.log2(tokens)));
 export const integers = (rows: readonly (readonly number[])[]) =>
@@ -173,7 +157,7 @@ export class Decoder implements Disposable {
     this.#generation.signal?.throwIfAborted();
     await this.#reserve(this.length + 1);
     const args = this.#arguments({ ids: this.next! }, 1, this.length + 1);
-    const result = await compiledStep(this.#model, this.#kind, Object.keys(args))(...Object.values(args));
+    const result = await steps.run(this.#model, this.#kind, args, (a) => record(this.#model, this.#kind, a));
     this.#take(result, this.length + 1);
     return result;
   }
@@ -197,7 +181,7 @@ export class Decoder implements Disposable {
     history.dispose();
   }
 
-  #arguments(given: Values, L: number, tokens: number): Record<string, Tensor | number> {
+  #arguments(given: Values, L: number, tokens: number): Arguments {
     const { processors, do_sample } = this.#kind;
     const { seed } = this.#generation;
     const cache = Object.fromEntries(this.#cache.tensors.map((t, i) => [`cache${i}`, t]));
@@ -231,9 +215,6 @@ const replaced = (old: Tensor | undefined, value: Tensor) => {
 };
 const only = (values: Values, names: RegExp): Values =>
   Object.fromEntries(Object.entries(values).filter(([name]) => names.test(name)));
-const asTensors = (args: Record<string, Tensor | number>): Values =>
-  Object.fromEntries(Object.entries(args).map(([name, v]) => [name, typeof v === 'number' ? scalar(v) : v]));
-
 /** Places of tokens, not counting padding, as generate has them. */
 function positionsOf(mask: readonly number[]): number[] {
   let n = 0;

@@ -64,7 +64,7 @@ export async function imageTextToText(
       await run([features], options);
       return features;
     };
-    const named = pictures.map(async (picture) => ({ name: await nameOf(picture), length: picture.tokens }));
+    const named = pictures.map(async (picture) => ({ name: await hashOf(picture), length: picture.tokens }));
     return { ids, spans: place([ids], model.image_token_id, await Promise.all(named)), embeds };
   };
   const textOf = (input: ImageTextInput) => (isMessages(input) ? undefined : plainPrompt(input).text);
@@ -74,7 +74,7 @@ export async function imageTextToText(
 }
 
 /** The same for the same pixels. */
-async function nameOf({ tiles }: LlavaPicture): Promise<string> {
+async function hashOf({ tiles }: LlavaPicture): Promise<string> {
   const hash = await sha256();
   for (const { data } of tiles) hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   return hash.hex();

@@ -4,10 +4,11 @@ import { UserError } from '../../io/error.ts';
 import { parseObject } from '../../io/json.ts';
 import { locate, type ModelSource, type SourceOptions } from '../../io/locate.ts';
 import { quantile, scalar, tensor } from '../../ops/index.ts';
-import { checkTensors, describe } from '../../tensor/check.ts';
+import { checkOptions, checkTensors, describe } from '../../tensor/check.ts';
 import { show } from '../../tensor/shape.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { Generator } from '../generator.ts';
+import { asTensors } from '../steps.ts';
 import { alphasCumprod } from './alphas.ts';
 import { type CLIPPED, readConfig, type SchedulerConfig, type SHARED, type THRESHOLDED } from './config.ts';
 
@@ -106,6 +107,7 @@ export abstract class Scheduler<F extends typeof SHARED = typeof SHARED> {
 
   /** Chooses the timesteps of a run of `n` steps and forgets what an earlier run left. */
   set_timesteps(n: number | undefined, options: SetTimesteps = {}): void {
+    checkOptions('scheduler', options, '{ timesteps: [999, 499] }');
     const T = this.config.num_train_timesteps;
     const given = options.timesteps;
     const count = n ?? given?.length;
@@ -325,9 +327,6 @@ export abstract class Scheduler<F extends typeof SHARED = typeof SHARED> {
     throw this.error(`step: got ${describe(index)}, want ${want}`);
   }
 }
-
-const asTensors = (args: Record<string, Tensor | number>): Record<string, Tensor> =>
-  Object.fromEntries(Object.entries(args).map(([name, v]) => [name, typeof v === 'number' ? scalar(v) : v]));
 
 /** x0 within a range, or by dynamic thresholding (Saharia et al. 2022, arXiv:2205.11487, section 2.3). */
 function limited(x: Tensor, limits: Limits): Tensor {

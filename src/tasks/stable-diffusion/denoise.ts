@@ -1,12 +1,12 @@
 // The loop of diffusion: from noise to latents, a step at a time. All tensors stay on the device; a step is one recorded
 // plan whose coefficients change.
-import { type Compiled, compile } from '../../exec/compile.ts';
 import { UserError } from '../../io/error.ts';
 import { sinusoids } from '../../nn/timestep.ts';
-import { concat, scalar } from '../../ops/index.ts';
+import { concat } from '../../ops/index.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { firstBroken } from '../finite.ts';
 import type { Recorded, Scheduler } from '../schedulers/scheduler.ts';
+import { type Arguments, asTensors, Steps, type Values } from '../steps.ts';
 import type { Parts } from './parts.ts';
 
 /** Where normal numbers come from: a Generator, or anything that gives them in the same order. */
@@ -47,9 +47,7 @@ export type Denoised = {
   prev_sample: Tensor;
 };
 
-type Values = Record<string, Tensor>;
-type Step = Compiled<(Tensor | number)[], Values>;
-const compiled = new WeakMap<Parts['unet'], Map<string, Step>>();
+const steps = new Steps();
 
 /** Classifier-free guidance, Ho and Salimans 2022, arXiv:2207.12598; `rescale`: arXiv:2305.08891, section 3.4. */
 function guide(output: Tensor, scale: Tensor, rescale: Tensor | undefined): Tensor {
@@ -77,20 +75,6 @@ function record(unet: Parts['unet'], scheduler: Scheduler, a: Values): Values {
   const { prev_sample } = result;
   // 0, or NaN where anything of it is no finite number
   return { ...result, model_output, finite: prev_sample.mul(0).sum() };
-}
-
-function stepOf(unet: Parts['unet'], scheduler: Scheduler, names: readonly string[]): Step {
-  let known = compiled.get(unet);
-  if (!known) compiled.set(unet, (known = new Map()));
-  const key = JSON.stringify([scheduler.config, names]);
-  let step = known.get(key);
-  if (!step) {
-    step = compile((...args: Tensor[]) =>
-      record(unet, scheduler, Object.fromEntries(names.map((n, i) => [n, args[i]!]))),
-    );
-    known.set(key, step);
-  }
-  return step;
 }
 
 /** Whether two predictions are made and compared at each step: an LCM is told the scale instead. */
@@ -129,8 +113,8 @@ export async function* denoise(parts: Parts, d: Denoising): AsyncGenerator<Denoi
       const noise = scheduler.takes_noise(i, { eta }) ? generator.randn(sample.shape) : undefined;
       const embedded = unet.time_proj([timestep]);
       const args = { ...scheduler.inputs(i, sample, { eta, noise }), ...fixed, timestep: embedded };
-      const step = stepOf(unet, scheduler, Object.keys(args));
-      const result = (await step.run(Object.values(args), { signal })) as Values & Recorded;
+      const recorded = (a: Values) => record(unet, scheduler, a);
+      const result = (await steps.run(unet, scheduler.config, args, recorded, { signal })) as Values & Recorded;
       for (const t of [...Object.values(result), embedded, ...(noise ? [noise] : [])]) own.add(t.base);
       if (Number.isNaN(await result.finite!.item())) throw await notFinite(unet, scheduler, args, i - begin);
       scheduler.accept(result, sample);
@@ -151,17 +135,11 @@ export async function* denoise(parts: Parts, d: Denoising): AsyncGenerator<Denoi
 const blockOf = (path: string): string => /^(?:\w+_blocks\.\d+|[^.]+)/.exec(path)![0];
 
 /** Where a step first went wrong, and what helps. */
-async function notFinite(
-  unet: Parts['unet'],
-  scheduler: Scheduler,
-  args: Record<string, Tensor | number>,
-  step: number,
-): Promise<UserError> {
-  const tensors = Object.entries(args).map(([name, v]) => [name, typeof v === 'number' ? scalar(v) : v] as const);
+async function notFinite(unet: Parts['unet'], scheduler: Scheduler, args: Arguments, step: number): Promise<UserError> {
   const blocks = [...new Set([...unet.named_parameters().keys()].map(blockOf))];
   const taps = blocks.map((block) => unet.tap(block));
   try {
-    record(unet, scheduler, Object.fromEntries(tensors));
+    record(unet, scheduler, asTensors(args));
   } finally {
     for (const tap of taps) tap.close();
   }
