@@ -165,7 +165,7 @@ async function send(request: IncomingMessage, response: ServerResponse, bytes: B
     if ('slow' in fault && fault.slow) await new Promise((resolve) => setTimeout(resolve, 5));
     else if (!goesOn) await Promise.race([once(response, 'drain'), closed]);
   }
-  if ('cut' in fault) return setTimeout(() => response.destroy(), 20);
+  if ('cut' in fault) return setTimeout(() => response.destroy(), 250); // a client that is slow to read would lose what it has
   if (!('stall' in fault)) return response.end();
 }
 
