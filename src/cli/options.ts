@@ -95,16 +95,14 @@ export function side(text: string): number {
   throw new InvalidArgumentError(`Want a multiple of 8: ${Math.max(8, 8 * Math.round(value / 8))} is the nearest.`);
 }
 
-/** An option's value that is a number of at least 0. */
-export function amount(text: string): number {
+const number = (want: string, holds: (value: number) => boolean) => (text: string) => {
   const value = Number(text);
-  if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value;
-  throw new InvalidArgumentError('Want a number from 0.');
-}
+  if (text.trim() !== '' && Number.isFinite(value) && holds(value)) return value;
+  throw new InvalidArgumentError(`Want ${want}.`);
+};
+
+/** An option's value that is a number of at least 0. */
+export const amount = number('a number from 0', (value) => value >= 0);
 
 /** An option's value that is a share. */
-export function share(text: string): number {
-  const value = amount(text);
-  if (value <= 1) return value;
-  throw new InvalidArgumentError('Want a number from 0 to 1.');
-}
+export const share = number('a number from 0 to 1', (value) => value >= 0 && value <= 1);
