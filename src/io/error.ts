@@ -3,11 +3,15 @@ export class UserError extends Error {
   override name = 'UserError';
 }
 
-/** What an error says; of fetch's what is behind it, of Node's without the path, which is told already or is that of a draft. */
+/**
+ * What an error says; of fetch's what is behind it, for the first address where a host has several; of Node's without the
+ * path, which is told already or is that of a draft.
+ */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { message, cause, syscall } = error as NodeJS.ErrnoException;
-  return (cause instanceof Error && cause.message) || message.split(`, ${syscall} '`)[0]!;
+  const behind: unknown = cause instanceof AggregateError ? cause.errors[0] : cause;
+  return (behind instanceof Error && behind.message) || message.split(`, ${syscall} '`)[0]!;
 }
 
 /** `error` as a UserError that starts with `[where] what`; one that is a UserError already stays as it is. */

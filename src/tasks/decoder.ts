@@ -157,7 +157,8 @@ export class Decoder implements Disposable {
     this.#generation.signal?.throwIfAborted();
     await this.#reserve(this.length + 1);
     const args = this.#arguments({ ids: this.next! }, 1, this.length + 1);
-    const result = await steps.run(this.#model, this.#kind, args, (a) => record(this.#model, this.#kind, a));
+    const [model, kind] = [this.#model, this.#kind]; // what is recorded outlives this decoder: it must not hold it
+    const result = await steps.run(model, kind, args, (a) => record(model, kind, a));
     this.#take(result, this.length + 1);
     return result;
   }

@@ -111,7 +111,7 @@ export async function remote(task: string, model: unknown, options: InWorker): P
     set(next: Scheduler) {
       value = next;
       note({ method: PROPERTY, args: [next] });
-      line?.ask('call', [next], PROPERTY).catch(() => {}); // the worker after this one gets it too
+      line?.ask('call', [next], PROPERTY).catch(line.end); // never a picture by the one before: the next worker is opened with it
     },
   });
 }

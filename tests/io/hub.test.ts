@@ -5,6 +5,7 @@ import path from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { cache } from '../../src/io/cache.ts';
 import { openCheckpoint } from '../../src/io/checkpoint.ts';
+import { reasonOf } from '../../src/io/error.ts';
 import { hubFolder } from '../../src/io/hub-folder.ts';
 import { digest, type Seen } from './fake-hub.ts';
 import { fetchAll } from './hub-client.ts';
@@ -128,6 +129,13 @@ describe('offline', () => {
       `[hub] owner/model: got status 503 from ${host()}, want 200: try again later`,
     );
     expect(self.hub.seen).toHaveLength(3);
+  });
+
+  test('that of the first address, where a host has several', () => {
+    const of = (address: string) => new Error(`connect ECONNREFUSED ${address}:443`);
+    const cause = new AggregateError([of('192.0.2.1'), of('2001:db8::1')]); // it says nothing itself
+    expect(reasonOf(new TypeError('fetch failed', { cause }))).toBe('connect ECONNREFUSED 192.0.2.1:443');
+    expect(reasonOf(new TypeError('fetch failed', { cause: new AggregateError([]) }))).toBe('fetch failed');
   });
 });
 

@@ -205,3 +205,16 @@ test('or says what is lost', async () => {
   files.gone.pop();
   expect(await own('a')).toMatchObject({ loras: ['four'] });
 });
+
+test('a scheduler that cannot be there is told at the next call, until it is set to one that can', async () => {
+  const own = await open();
+  const other = page.DDIMScheduler.from_config(own.scheduler.config);
+  own.scheduler = Object.assign(page.DDIMScheduler.from_config(other.config), {
+    config: { ...other.config, _class_name: 'OwnScheduler' },
+  });
+  const text = '_class_name "OwnScheduler": want one of DDIMScheduler';
+  await expect(own('a')).rejects.toThrow(text); // never a picture by the one before
+  await expect(own('b')).rejects.toThrow(text);
+  own.scheduler = other;
+  expect(await own('c')).toMatchObject({ prompt: 'c', scheduler: other.config.steps_offset });
+});
