@@ -1,5 +1,4 @@
 // What the commands that run a model share: it is loaded on the device asked for, with a bar, and leaves nothing there.
-
 import { lookUp, type ModelSource } from '../io/locate.ts';
 import type { FromPretrained } from '../io/pretrained.ts';
 import { type Classes, identify } from '../tasks/auto.ts';

@@ -1,5 +1,4 @@
 // The drawn world in weights/world: what the shipped models know, pictures by a hand they have never seen, unseen scenes.
-
 import { parseJson, parseObject } from '../io/json.ts';
 import type { Pixels } from '../io/pixels.ts';
 import { decodeText } from '../io/source.ts';

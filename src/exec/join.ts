@@ -2,7 +2,6 @@
 // other; or stacked, where one reads what the same thread of the other has just written. A token's products, rotations and
 // writes take a GPU less time than to begin the next dispatch; there larger ones do so too where they read or write the same
 // (queries, keys and values; the parts of a concatenation).
-
 import type { Capabilities } from '../gpu/device.ts';
 import { elementOf, type Shader } from '../gpu/shader.ts';
 import { isContiguous } from '../tensor/shape.ts';

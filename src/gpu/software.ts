@@ -1,6 +1,5 @@
 // SwiftShader, a software Vulkan driver, out of the npm package @sparticuz/chromium: WebGPU without a GPU, a driver or
 // a Vulkan loader (linux x64). For Node, Bun and Deno; every node: import is dynamic, so browser bundles may carry it.
-
 import { makeFolder } from './make-folder.ts';
 
 /** The few calls of Deno's own API used here and in host.ts. */

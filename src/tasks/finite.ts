@@ -1,5 +1,4 @@
 // What a model of broken weights gives is refused: it would be taken for a result.
-
 import { run } from '../exec/run.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 

@@ -1,6 +1,5 @@
 // What a vision tower says of pictures, as transformers' pipeline of that name has it. B = pictures, L = tokens (patches, and
 // before them CLIP's class token), D = hidden_size of the tower.
-
 import { run } from '../exec/run.ts';
 import { UserError } from '../io/error.ts';
 import { lookUp } from '../io/locate.ts';

@@ -1,5 +1,4 @@
 // A picture that was made: pixels, with the settings that made it, and the ways out for it.
-
 import { UserError } from '../io/error.ts';
 import { parseObject } from '../io/json.ts';
 import type { Pixels } from '../io/pixels.ts';

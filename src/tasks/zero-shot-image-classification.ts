@@ -1,6 +1,5 @@
 // Which of some labels a picture shows, by CLIP (Radford et al. 2021, arXiv:2103.00020) or SigLIP (Zhai et al. 2023,
 // arXiv:2303.15343): the label whose sentence lies nearest to the picture. B = pictures, T = labels, E = embedding.
-
 import { run } from '../exec/run.ts';
 import { UserError } from '../io/error.ts';
 import { locate, lookUp } from '../io/locate.ts';
