@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AutoModelForCausalLM, defaultDevice, run, type Tensor, tensor, trim } from '../../src/index.ts';
 import { KVCache } from '../../src/nn/kv-cache.ts';
 import { decode, forget, type Held } from '../../src/tasks/decode.ts';
+import { Decoder } from '../../src/tasks/decoder.ts';
 import { type GenerateOptions, settle } from '../../src/tasks/generation-config.ts';
+import { collect } from '../collect.ts';
 import { random } from '../ops/harness.ts';
 import { golden } from './support.ts';
 
@@ -246,5 +248,23 @@ describe('decode', () => {
     for (let n = 6; n < 18; n++) await round(n);
     await trim(device);
     expect(device.pool.stats.live).toBeLessThanOrEqual(live);
+  });
+
+  it('keeps no decoder of the call whose steps were recorded', async () => {
+    const made: WeakRef<Decoder>[] = [];
+    const { step } = Decoder.prototype;
+    Decoder.prototype.step = function (this: Decoder) {
+      made.push(new WeakRef(this));
+      return step.call(this);
+    };
+    try {
+      const own = { max_new_tokens: 2, eos_token_id: [1, 2, 95] }; // no call before had these
+      for (let n = 0; n < 2; n++) await model.generate({ input_ids: [prompt(4)], ...own });
+    } finally {
+      Decoder.prototype.step = step;
+    }
+    expect(made).toHaveLength(2);
+    for (let i = 0; i < 5; i++) await collect(); // who looked in between would keep it
+    expect(made[0]!.deref()).toBeUndefined();
   });
 });
