@@ -81,8 +81,10 @@ export class Session<I = string | readonly Message[]> implements Disposable {
    * again. Leaving the loop ends the answer. Throws a UserError in the loop of another answer of this session.
    */
   async *stream(input: I, options: TextOptions = {}): AsyncGenerator<string, Answer> {
-    if (this.#isWithReader) await new Promise((resolve) => setTimeout(resolve)); // a reader elsewhere comes back by itself
-    if (this.#isWithReader) this.#checkFree('stream');
+    for (let waited = 0; this.#isWithReader; waited += 10) {
+      if (waited >= PATIENCE) this.#checkFree('stream');
+      await new Promise((resolve) => setTimeout(resolve, 10)); // a reader elsewhere comes back by itself
+    }
     using _ = await this.#take();
     return yield* this.#answer(input, options);
   }
@@ -260,6 +262,7 @@ export class Session<I = string | readonly Message[]> implements Disposable {
 }
 
 const FORMAT = 'tessera-session';
+const PATIENCE = 250; // ms that a reader may take over a piece while another call waits
 const SPANS = 'spans'; // where pictures stand
 const WRONG = '[session] not a session of this model: want a file that its session.save() gave';
 const nameOf = (i: number) => `layers.${i >> 1}.${i % 2 === 0 ? 'key' : 'value'}`;

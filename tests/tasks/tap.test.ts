@@ -95,7 +95,7 @@ describe('tap', () => {
   });
 
   it('says what there is instead of a name', () => {
-    expect(() => model.tap('model.layers.7')).toThrow('got "model.layers.7", want model.layers and one of 0, 1');
+    expect(() => model.tap('model.layers.7')).toThrow("got 'model.layers.7', want model.layers and one of 0, 1");
     expect(() => model.tap('transformer.h')).toThrow('want a path that begins with model');
     using tap = model.tap('model');
     expect(() => tap.output).toThrow('nothing has passed through it; call forward first');
