@@ -1,6 +1,7 @@
 """tessera-llava: `python llava.py DRAWINGS OUT` trains, exports, scores and writes the model card.
 
-DRAWINGS is the output of render.js; scenes and questions come from scenes.js; the vision tower is ../tessera-clip's, frozen.
+DRAWINGS is the output of render.js; scenes and questions come from scenes.js. The vision tower is ../tessera-clip's: it goes on learning,
+and tessera-clip with what it learned goes to OUT/../tessera-clip (llava_eye.py).
 `--resume FOLDER` starts from an exported folder (its f16 weights alone are enough), `--score-only` measures one again.
 A GPU is used where there is one; checkpoints go to OUT/../llava.pt.
 """
@@ -13,28 +14,27 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from transformers import AutoTokenizer, CLIPImageProcessor, GenerationConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
 from clip import Progress
 from clip_model import Muon
 from llava_data import COLUMNS, Lessons, Names, Packer, about_single, to_pixels
+from llava_eye import CLIP, Eye
 from llava_lm import norm, run
 from llava_score import LONGEST, score
 from llava_words import TEMPLATE, build
-from pictures import SIZE, Drawings, normalise, singles
+from pictures import Drawings, collage, normalise, singles
 
 SEED = 20247
 LESSONS, SINGLES = 8, 10  # a step: scenes with their questions, single things
-SIGHTS, GLANCES = 144, 40  # and scenes and single things in which they are only named
+SIGHTS, GLANCES, COLLAGES = 80, 40, 64  # and scenes, single things, and things anywhere, that are only named
 LAYERS = [-4, -3, -1]  # of the tower: patches tell things apart best in the middle, the class token at the end
 MUON_LR, ADAM_LR = 0.02, 2e-3
-AGAIN, WARM = 0.2, 20  # of these rates, for weights that were trained before; steps until they are whole
+AGAIN, WARM = 0.4, 20  # of these rates, for weights that were trained before; steps until they are whole
 READ, LOOKS = 2, 1  # layers after which pictures say what stands where; the layer whose heads are told where to look
-NAMING, LOOKING = 1, 0.5  # weights of these beside answers
+NAMING, LOOKING, MATCHING = 1, 0.5, 0.5  # weights of these, and of what CLIP learns, beside answers
 PLAIN = 0.6  # the share of single things that fill the frame on white
 HERE = Path(__file__).parent
-CLIP = HERE / '../tessera-clip'
 
 
 def config_of(tokenizer):
@@ -48,19 +48,8 @@ def config_of(tokenizer):
                        tie_word_embeddings=True)
 
 
-def with_tower(model):
-    """The tower of tessera-clip, unchanged and never trained."""
-    tower, prefix = model.model.vision_tower, 'vision_model.'
-    weights = {k: v.float() for k, v in load_file(CLIP / 'model.safetensors').items() if k.startswith(prefix)}
-    bare = not next(iter(tower.state_dict())).startswith(prefix)  # as transformers has it since version 5
-    tower.load_state_dict({k.removeprefix(prefix) if bare else k: v for k, v in weights.items()})
-    return tower.requires_grad_(False).eval()
-
-
 def initialise(model):
     for name, p in model.named_parameters():
-        if not p.requires_grad:
-            continue
         if 'embed_tokens' in name:
             torch.nn.init.normal_(p, std=0.1)
         elif p.ndim == 2:
@@ -80,14 +69,6 @@ def widened(model):
         first.in_features = first.weight.shape[1]
         model.config.vision_feature_layer = model.model.config.vision_feature_layer = LAYERS
     return model
-
-
-@torch.no_grad()
-def look(tower, pixels):
-    """What the tower sees: [n, 65, 480]."""
-    with torch.autocast(pixels.device.type, torch.bfloat16):
-        states = tower(pixels, output_hidden_states=True).hidden_states
-    return torch.cat([states[layer] for layer in LAYERS], -1)
 
 
 class Teacher:
@@ -146,18 +127,18 @@ class Teacher:
 def exam(packer, count=60):
     """Scenes and pairs of trained combinations, but of another seed: rows, pictures, kinds of their turns."""
     for give in ('exam', 'pairs'):
-        for pixels, questions, _ in Lessons(seed=999, split='seen', give=give, count=count).take(count):
+        for pixels, questions, *_ in Lessons(seed=999, split='seen', give=give, count=count).take(count):
             turns = [(q['kind'], q['question'], q['answer']) for q in questions]
             yield packer.row(len(pixels), turns, random.Random(0), clean=True), pixels, [t[0] for t in turns]
 
 
 @torch.no_grad()
-def judge(teacher, tower, questions, gen):
+def judge(teacher, eye, questions, gen):
     """{kind: percent right}: an answer is what the model would say if each of its words is the likeliest after those before it."""
     right = {}
     for part in (questions[:60], questions[60:]):
         rows, pixels, kinds = zip(*part)
-        features = look(tower, normalise(to_pixels(np.concatenate(pixels), gen)).to(teacher.device))
+        features, _ = eye(normalise(to_pixels(np.concatenate(pixels), gen)).to(teacher.device))
         words = teacher.answers(rows, features, None, None, judge=True).cpu()
         for row, told, asked in zip(rows, words, kinds):
             turn = torch.tensor(row[2])
@@ -166,13 +147,14 @@ def judge(teacher, tower, questions, gen):
     return {kind: round(100 * sum(r) / len(r)) for kind, r in right.items()}
 
 
-def train(model, tower, tokenizer, concepts, drawings, steps, minutes, checkpoint, pace, seed):
+def train(model, eye, tokenizer, concepts, drawings, steps, minutes, checkpoint, pace, seed):
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model.to(device).train()
-    tower.eval()
-    mine = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    matrices = [p for n, p in mine if p.ndim == 2 and 'embed' not in n]
-    rest = [p for n, p in mine if p.ndim != 2 or 'embed' in n]
+    eye.to(device)
+    mine = [*model.named_parameters(), *eye.projection.named_parameters('projection')]
+    rest = [p for n, p in mine if p.ndim != 2 or 'embed' in n or n == 'projection.weight']
+    others = {id(p) for p in rest}
+    matrices = [p for _, p in mine if id(p) not in others]
     optimisers = [Muon(matrices, MUON_LR), torch.optim.AdamW(rest, ADAM_LR, betas=(0.9, 0.98), weight_decay=0.01)]
     bases = [pace * MUON_LR, pace * ADAM_LR]
     rng, gen = random.Random(seed), torch.Generator().manual_seed(seed)
@@ -180,11 +162,12 @@ def train(model, tower, tokenizer, concepts, drawings, steps, minutes, checkpoin
     names = Names(packer, concepts)
     teacher = Teacher(model, packer, names, device)
     questions = list(exam(packer))
-    step, spent, averages, before = 0, 0, [0] * 5, 0
+    step, spent, averages, before = 0, 0, [0] * 6, 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False)
         step, spent = before, _ = state['step'], state['spent']
         model.load_state_dict(state['model'])
+        eye.projection.load_state_dict(state['projection'])
         for o, s in zip(optimisers, state['optimisers']):
             o.load_state_dict(s)
         rng.setstate(state['rng'])
@@ -206,27 +189,35 @@ def train(model, tower, tokenizer, concepts, drawings, steps, minutes, checkpoin
 
     def scenes():
         rows, pictures, found = [], [], []
-        for pixels, asked, shown in lessons.take(LESSONS):
+        for pixels, asked, shown, _ in lessons.take(LESSONS):
             turns = [(q['kind'], q['question'], q['answer']) for q in asked]
             rng.shuffle(turns)
             rows.append(packer.row(len(pixels), turns, rng, [names.shown(scene) for scene in shown]))
             pictures.append(pixels)
             found += [names.of_scene(scene, rng) for scene in shown]
-        pixels = normalise(to_pixels(np.concatenate(pictures), gen)).to(device)
-        return teacher.answers(rows, look(tower, pixels), stacked(found), gen)
+        features, _ = eye(normalise(to_pixels(np.concatenate(pictures), gen)).to(device))
+        return teacher.answers(rows, features, stacked(found), gen)
 
     def things():
         rgb, chosen, found, backgrounds, places = drawn(SINGLES)
         rows = [packer.row(1, about_single(concepts[c], rng.choice(concepts), b, p, rng), rng,
                            [[(concepts[c], 0, (f[0][1:] == c).nonzero().flatten().tolist())]])
                 for c, f, b, p in zip(chosen, found, backgrounds, places)]
-        return teacher.answers(rows, look(tower, normalise(rgb).to(device)), stacked(found), gen)
+        features, _ = eye(normalise(rgb).to(device))
+        return teacher.answers(rows, features, stacked(found), gen)
 
     def sight():
-        pictures, _, shown = zip(*sights.take(SIGHTS))
-        rgb, _, found, _, _ = drawn(GLANCES)
-        rgb = torch.cat([to_pixels(np.concatenate(pictures), gen), rgb])
-        return teacher.sights(look(tower, normalise(rgb).to(device)), stacked([names.of_scene(s, rng) for (s,) in shown] + found), gen)
+        """(of names, of what CLIP learns)."""
+        pictures, _, shown, texts = zip(*sights.take(SIGHTS))
+        single, chosen, found, backgrounds, places = drawn(GLANCES)
+        strewn, those = collage(drawings, concepts, rng, gen, COLLAGES)
+        features, whole = eye(normalise(torch.cat([to_pixels(np.concatenate(pictures), gen), single, strewn])).to(device))
+        known = [names.of_scene(s, rng) for s in (*(s for (s,) in shown), *those)]
+        named = teacher.sights(features, stacked([*known[:SIGHTS], *found, *known[SIGHTS:]]), gen)
+        right, wrong = zip(*texts)
+        matched = eye.against(whole[:SIGHTS], right + wrong) / 2
+        matched = matched + eye.against(whole[SIGHTS:SIGHTS + GLANCES], eye.texts_of(chosen, backgrounds, places, rng))
+        return named, matched
 
     while (done := progress.at(step)) < 1:
         rate = min((step + 1) / WARM, 1 - done)
@@ -238,9 +229,9 @@ def train(model, tower, tokenizer, concepts, drawings, steps, minutes, checkpoin
             spoken, named, looked = part()
             ((spoken + NAMING * named + LOOKING * looked) / 2).backward()
             losses += [spoken.item(), looked.item()]
-        named = sight()
-        named.backward()
-        losses.append(named.item())
+        named, matched = sight()
+        (named + MATCHING * matched).backward()
+        losses += [named.item(), matched.item()]
         torch.nn.utils.clip_grad_norm_(rest, 1.0)
         with torch.autocast(device, torch.bfloat16):
             optimisers[0].step()
@@ -254,14 +245,15 @@ def train(model, tower, tokenizer, concepts, drawings, steps, minutes, checkpoin
             losses = ' '.join(f'{a:.3f}' for a in averages)
             print(f'step {step}, {100 * done:.1f} %, loss {losses}, {progress.spent:.0f} s', flush=True)
         if step % 100 == 0:
-            print(judge(teacher, tower, questions, torch.Generator().manual_seed(SEED)), flush=True)
+            print(judge(teacher, eye, questions, torch.Generator().manual_seed(SEED)), flush=True)
             draft = checkpoint.with_suffix('.draft')
-            torch.save(dict(step=step, spent=progress.spent, model=model.state_dict(), rng=rng.getstate(), gen=gen.get_state(),
+            torch.save(dict(step=step, spent=progress.spent, model=model.state_dict(), projection=eye.projection.state_dict(), rng=rng.getstate(), gen=gen.get_state(),
                             optimisers=[o.state_dict() for o in optimisers]), draft)
             draft.replace(checkpoint)
     print(f'{step} steps in {progress.spent:.0f} s', flush=True)
-    print(judge(teacher, tower, questions, torch.Generator().manual_seed(SEED)), flush=True)
-    return model.cpu().eval()
+    print(judge(teacher, eye, questions, torch.Generator().manual_seed(SEED)), flush=True)
+    model.cpu().eval()
+    eye.cpu()
 
 
 def export(model, tokenizer, folder):
@@ -282,7 +274,7 @@ def said(count=1000):
     """What is asked and answered, to know its words."""
     for give in ('lessons', 'talk', 'pairs', 'exam'):
         for wording in ('seen', 'unseen'):
-            for _, questions, _ in Lessons(seed=SEED, split='seen', give=give, wording=wording, count=count).take(count):
+            for _, questions, *_ in Lessons(seed=SEED, split='seen', give=give, wording=wording, count=count).take(count):
                 yield from questions
 
 
@@ -306,15 +298,16 @@ def main():
         if args.resume:
             tokenizer = AutoTokenizer.from_pretrained(args.resume)
             model = LlavaForConditionalGeneration.from_pretrained(args.resume, dtype=torch.float32, attn_implementation='eager')
-            tower = with_tower(widened(model))
+            widened(model)
         else:
             tokenizer = build(concepts, said(), max_length=1024)
             model = LlavaForConditionalGeneration._from_config(config_of(tokenizer), attn_implementation='eager')
-            tower = with_tower(model)
             initialise(model)
+        eye = Eye(model.model.vision_tower, LAYERS, concepts)
         print(f'{sum(p.numel() for p in model.parameters()):,} parameters, vocabulary {len(tokenizer)}', flush=True)
-        model = train(model, tower, tokenizer, concepts, Drawings(args.drawings), args.steps, args.minutes,
-                      args.out.parent / 'llava.pt', AGAIN if args.resume else 1, args.seed)
+        train(model, eye, tokenizer, concepts, Drawings(args.drawings), args.steps, args.minutes, args.out.parent / 'llava.pt',
+              AGAIN if args.resume else 1, args.seed)
+        eye.give_back(args.out.parent / 'tessera-clip')
         export(model, tokenizer, args.out)
     score(args.out, args.drawings, concepts, args.expected)
 

@@ -31,7 +31,7 @@ class Lessons:
             line = json.loads(self.pipe.readline())
             count = line.get('pictures', 1)
             pixels = np.frombuffer(self.pipe.read(count * SIZE * SIZE * 3), np.uint8).reshape(count, SIZE, SIZE, 3)
-            yield pixels, line['questions'], line.get('scenes', [])
+            yield pixels, line['questions'], line.get('scenes', []), [line[k] for k in ('caption', 'wrong') if k in line]
 
 
 WHAT = ['what is in the picture?', 'what does this picture show?', 'what can you see?', 'what is this?', 'what do you see?']
@@ -111,7 +111,10 @@ class Packer:
                         named.setdefault((end, len(name)), set()).update(columns)
             if named:
                 key = max(named)
-                out.append((BY_NAME, key[0] - 1, sorted(named[key])))
+                columns = sorted(named[key])
+                out.append((BY_NAME, key[0] - 1, columns))
+                if kind in ('where', 'size'):  # else that head looks at another thing, and its place is answered
+                    out += [(BY_PLACE, first + k - 1, columns) for k in range(len(said) - 1)]
         if kind in ('what', 'all', 'caption'):
             at = 0
             for concept, rank, columns in shown:
@@ -199,14 +202,15 @@ class Names:
 
     def of_scene(self, scene, rng):
         """([65] names, [65] sizes and places): -1 where it is a matter of taste; the class token stands for any of the things."""
-        found = torch.full((8, 8), self.order['behind ' + scene['background']])
+        found = torch.full((8, 8), self.order['behind ' + scene['background']] if 'background' in scene else -1)
         more = torch.full((8, 8), 10)
         for t in scene['things']:
             found[self.inside(t, -4)] = -1
         for t in scene['things']:
             at = self.inside(t, t['side'] / 5)
             found[at] = self.order[t['name']]
-            more[at] = 5 * (t['size'] == 'big') + ORDER.index(t['place'])
+            if 'place' in t:
+                more[at] = 5 * (t['size'] == 'big') + ORDER.index(t['place'])
         first = torch.tensor([self.order[rng.choice(scene['things'])['name']]])
         return torch.cat([first, found.flatten()]), torch.cat([torch.tensor([10]), more.flatten()])
 

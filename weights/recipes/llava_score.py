@@ -44,7 +44,7 @@ class Answerer:
 def exam(split, wording, seed, count):
     """[(kind, pictures, question, answer)] of scenes, of pairs and of talk; what scenes.js gives for these numbers."""
     for give in ('exam', 'pairs', 'talk'):
-        for pixels, questions, _ in Lessons(seed=seed, split=split, wording=wording, give=give, count=count).take(count):
+        for pixels, questions, *_ in Lessons(seed=seed, split=split, wording=wording, give=give, count=count).take(count):
             pictures = [Image.fromarray(p) for p in pixels]
             yield from ((q['kind'], pictures, q['question'], q['answer']) for q in questions)
 
@@ -108,7 +108,7 @@ def score(folder, drawings_folder, concepts, expected=None):
 def write_expected(answer, path, seed, split, count=20):
     """Questions about the first scenes, and the answers of transformers."""
     rows = [(q['kind'], [Image.fromarray(pixels[0])], q['question'], q['answer'])
-            for pixels, questions, _ in Lessons(seed=seed, split=split, wording='seen', give='exam', count=count).take(count)
+            for pixels, questions, *_ in Lessons(seed=seed, split=split, wording='seen', give='exam', count=count).take(count)
             for q in questions]
     said = answer([(pictures, question) for _, pictures, question, _ in rows])
     path.write_text(json.dumps([{'kind': kind, 'question': question, 'truth': truth, 'answer': text}

@@ -89,6 +89,71 @@ def normalise(rgb):
     return (rgb - MEAN) / STD
 
 
+def bent(rgba, scale, x, y, gen):
+    """Drawings [b, 4, 64, 64] on pictures of that size, premultiplied: `scale` of a side, centres `x` and `y` in -1..1, turned a little, any side left."""
+    b = len(rgba)
+    turn = torch.randn(b, generator=gen) * math.radians(10)
+    stretch, shear = ((2 * torch.rand(b, generator=gen) - 1) * most for most in (0.15, 0.12))
+    stretch, flip = stretch.exp(), (torch.rand(b, generator=gen) < 0.5).float() * 2 - 1
+    cos, sin = turn.cos(), turn.sin()
+    # theta maps picture coordinates to drawing coordinates, so the scale is inverted
+    a = torch.stack([torch.stack([cos * stretch * flip, (sin + shear) * flip], -1),
+                     torch.stack([-sin, cos / stretch], -1)], -2) / scale.view(b, 1, 1)
+    shift = -(a @ torch.stack([x, y], -1).unsqueeze(-1))
+    grid = F.affine_grid(torch.cat([a, shift], -1), [b, 4, SIZE, SIZE], align_corners=False)
+    return F.grid_sample(rgba, grid, align_corners=False)
+
+
+def recoloured(thing, black, gen, plain=None):
+    """(colour, alpha) of premultiplied drawings in other colours; those that are `plain` keep some of theirs."""
+    b = len(thing)
+
+    def rand(low, high, *shape):
+        return torch.rand(b, *shape, generator=gen) * (high - low) + low
+
+    colour, alpha = thing[:, :3], thing[:, 3:]
+    # White of an icon becomes any colour, black any dark one.
+    light, dark = rand(0, 1, 3, 1, 1) ** 0.5, rand(0, 0.4, 3, 1, 1) * (rand(0, 1, 1, 1, 1) < 0.5)
+    colour = torch.where(black.view(b, 1, 1, 1), colour * (light - dark).clamp(min=0) + dark * alpha, colour)
+    # Saturation (sometimes none), gain a channel, contrast; on premultiplied values, so black stays black.
+    grey = colour.mean(1, keepdim=True)
+    saturation = rand(0.4, 1.4, 1, 1, 1) * (rand(0, 1, 1, 1, 1) > 0.1)
+    if plain is not None:
+        saturation[plain] = saturation[plain].clamp(min=0.6)
+    colour = grey + (colour - grey) * saturation
+    colour = colour * rand(0.75, 1.2, 1, 1, 1) * rand(0.85, 1.15, 3, 1, 1)
+    lift = rand(-0.1, 0.15, 1, 1, 1)
+    return torch.minimum((colour + lift * alpha).clamp(min=0), alpha), alpha
+
+
+def collage(drawings, concepts, rng: random.Random, gen: torch.Generator, count):
+    """`count` pictures [n, 3, 64, 64] in 0..1 of one to four things anywhere, by any hand, on a colour without a name, and their
+    scenes as scenes.js gives them, but for names of background, places and sizes."""
+    scenes, chosen, where = [], [], []
+    for i in range(count):
+        things = []
+        for _ in range(rng.choice([2, 3, 3, 4, 4, 4])):
+            for _ in range(20):
+                side = rng.randint(15, 26) if rng.random() < 0.75 else rng.randint(27, 36)
+                x, y = (rng.randint(-1, SIZE + 1 - side) for _ in 'xy')
+                if all(x >= t['x'] + t['side'] or t['x'] >= x + side or y >= t['y'] + t['side'] or t['y'] >= y + side for t in things):
+                    concept = rng.randrange(len(concepts))
+                    things.append(dict(name=concepts[concept]['name'], x=x, y=y, side=side))
+                    chosen.append(drawings.pick(concept, rng))
+                    where.append((i, side / SIZE, (2 * x + side) / SIZE - 1, (2 * y + side) / SIZE - 1))
+                    break
+        scenes.append(dict(things=things))
+    at, scale, x, y = (torch.tensor(w) for w in zip(*where))
+    colour, alpha = recoloured(bent(drawings.rgba(chosen), scale, x, y, gen), drawings.black[chosen], gen)
+    ends = torch.rand(count, 3, 2, generator=gen)
+    back = F.interpolate(ends, SIZE, mode='linear').unsqueeze(2).expand(-1, -1, SIZE, -1)
+    back = torch.where(torch.rand(count, 1, 1, 1, generator=gen) < 0.7, ends[:, :, :1, None], back)
+    clear = torch.ones(count, 1, SIZE, SIZE).index_add_(0, at, -alpha).clamp(min=0)
+    rgb = torch.zeros(count, 3, SIZE, SIZE).index_add_(0, at, colour) + back * clear
+    rgb = rgb + torch.randn(rgb.shape, generator=gen) * 0.03 * torch.rand(count, 1, 1, 1, generator=gen)
+    return rgb.clamp(0, 1), scenes
+
+
 def singles(rgba, black, rng: random.Random, gen: torch.Generator, plain_share=0.0):
     """Pictures [b, 3, 64, 64] in 0..1 of single things, with names of their backgrounds and places (or None).
 
@@ -99,32 +164,12 @@ def singles(rgba, black, rng: random.Random, gen: torch.Generator, plain_share=0
     def rand(low, high, *shape):
         return torch.rand(b, *shape, generator=gen) * (high - low) + low
 
-    # Size, bend, place. theta maps picture coordinates to drawing coordinates, so the scale is inverted.
-    scale, turn = rand(0.5, 1.1), torch.randn(b, generator=gen) * math.radians(10)
-    stretch, shear, flip = rand(-0.15, 0.15).exp(), rand(-0.12, 0.12), (rand(0, 1) < 0.5).float() * 2 - 1
+    scale = rand(0.5, 1.1)
     plain = rand(0, 1) < plain_share if plain_share else torch.zeros(b, dtype=torch.bool)
     scale = torch.where(plain, 0.85 + 0.4 * (scale - 0.5), scale)
     room = (1 - scale).clamp(min=0.06)
     x, y = rand(-1, 1) * room, rand(-1, 1) * room
-    cos, sin = turn.cos(), turn.sin()
-    a = torch.stack([torch.stack([cos * stretch * flip, (sin + shear) * flip], -1),
-                     torch.stack([-sin, cos / stretch], -1)], -2) / scale.view(b, 1, 1)
-    shift = -(a @ torch.stack([x, y], -1).unsqueeze(-1))
-    grid = F.affine_grid(torch.cat([a, shift], -1), [b, 4, SIZE, SIZE], align_corners=False)
-    thing = F.grid_sample(rgba, grid, align_corners=False)
-    colour, alpha = thing[:, :3], thing[:, 3:]
-    # White of an icon becomes any colour, black any dark one.
-    light, dark = rand(0, 1, 3, 1, 1) ** 0.5, rand(0, 0.4, 3, 1, 1) * (rand(0, 1, 1, 1, 1) < 0.5)
-    colour = torch.where(black.view(b, 1, 1, 1), colour * (light - dark).clamp(min=0) + dark * alpha, colour)
-
-    # Colours: saturation (sometimes none), gain a channel, contrast; on premultiplied values, so black stays black.
-    grey = colour.mean(1, keepdim=True)
-    saturation = rand(0.4, 1.4, 1, 1, 1) * (rand(0, 1, 1, 1, 1) > 0.1)
-    saturation[plain] = saturation[plain].clamp(min=0.6)
-    colour = grey + (colour - grey) * saturation
-    colour = colour * rand(0.75, 1.2, 1, 1, 1) * rand(0.85, 1.15, 3, 1, 1)
-    lift = rand(-0.1, 0.15, 1, 1, 1)
-    colour = torch.minimum((colour + lift * alpha).clamp(min=0), alpha)
+    colour, alpha = recoloured(bent(rgba, scale, x, y, gen), black, gen, plain)
 
     # Background: white, a named colour, or a sweep between two random ones.
     names, back = [], torch.empty(b, 3, SIZE, SIZE)

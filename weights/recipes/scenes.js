@@ -3,7 +3,7 @@
 // `detail` one caption in two is full, and then `wrong` is a full caption of almost the same scene. Without a count it goes on for ever.
 // With "give": "lessons" a line is {pictures, scenes, questions} of one scene, two or none, and so many pictures;
 // with "give": "exam" it is {scene, questions}, one of each kind, and a picture; with "pairs" and "talk" only these;
-// with "sights" only pictures and their scenes, of `least` things or more.
+// with "sights" pictures and their scenes, of `least` things or more, a full caption of each and one of almost the same scene.
 // With `poster` they are of one big thing, sometimes of two: {concepts, hands} are the names to choose from.
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -48,7 +48,9 @@ const makers = {
   sights(index) {
     let scene = makeScene(world, { seed, index, split });
     for (let k = 1; scene.things.length < least; k++) scene = makeScene(world, { seed: seed + 1000 * k, index, split });
-    return { line: { scenes: [scene], questions: [] }, scenes: [scene] };
+    const random = new Random('sight', seed, split, index);
+    const [right, wrong] = [scene, changed(world, scene, random)].map((s) => caption(world, s, random, { detail: 'full' }));
+    return { line: { scenes: [scene], questions: [], caption: right, wrong }, scenes: [scene] };
   },
   /** Half of the pairs differ in one truth, so that no answer is rare. */
   pairs(index, turns = 1) {
