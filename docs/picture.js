@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noControlCharactersInRegex: terminals are told what to do by control characters
 // What a terminal shows, as an SVG: the picture of a run in README.md. Arguments: which paragraphs of the run, -1 the last.
-//   COLORTERM=truecolor script -qec "stty cols 100; node dist/cli.js start 2>/dev/null" /dev/null |
-//     node docs/picture.js 0 1 2 3 21 22 23 -1 > docs/start.svg
+//   COLORTERM=truecolor script -qec "stty cols 100; node dist/cli.js start --adapter swiftshader 2>/dev/null" /dev/null |
+//     node docs/picture.js 0 1 2 21 22 23 28 29 30 33 34 35 36 37 > docs/start.svg
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
 

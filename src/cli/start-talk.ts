@@ -1,11 +1,12 @@
 // The second part of tessera start: the shipped LLaVA describes scenes that it has never seen and answers questions about them.
+import process from 'node:process';
 import type { Pixels } from '../io/pixels.ts';
 import type { ImageTextGenerator } from '../tasks/image-text-to-text.ts';
 import type { DeviceOptions } from './options.ts';
 import { print } from './output.ts';
 import { seconds } from './table.ts';
-import { beside, paint, type Terminal } from './terminal.ts';
-import { visible } from './text.ts';
+import { beside, paint, roomBeside, type Terminal } from './terminal.ts';
+import { visible, wrap } from './text.ts';
 import { readQuestions } from './world.ts';
 
 const SCENES = 3;
@@ -61,6 +62,9 @@ export async function answerTo(
 }
 
 const lines = ({ question, answer, truth, right }: Turn, terminal: Terminal): string[] => {
-  const verdict = right ? paint(terminal, 'green', 'right') : paint(terminal, 'red', `it is: ${truth}`);
-  return [paint(terminal, 'dim', question), `  ${visible(answer)}  ${verdict}`];
+  const room = roomBeside(terminal, process.stdout.columns) - 2;
+  const said = wrap(visible(answer), right ? room - '  right'.length : room);
+  if (right) said.push(`${said.pop()}  ${paint(terminal, 'green', 'right')}`);
+  else said.push(...wrap(`it is: ${truth}`, room).map((part) => paint(terminal, 'red', part)));
+  return [paint(terminal, 'dim', question), ...said.map((line) => `  ${line}`)];
 };

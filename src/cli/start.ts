@@ -10,7 +10,7 @@ import { complain, print, printJson } from './output.ts';
 import { circle } from './start-circle.ts';
 import { talk } from './start-talk.ts';
 import { seconds } from './table.ts';
-import { bar, beside, paint, percent, type Terminal, terminalOf, WIDTH } from './terminal.ts';
+import { bar, beside, paint, percent, roomBeside, type Terminal, terminalOf } from './terminal.ts';
 import { pad, widest, wrap } from './text.ts';
 import { type Example, readConcepts, readDrawings, readScenes } from './world.ts';
 import { withSeer } from './writer.ts';
@@ -163,8 +163,7 @@ const describe = (result: Result, terminal: Terminal): string[] => [
 
 /** Captions are long: they stand behind their bars, and go on in the next line. */
 function describeScene(result: Result, terminal: Terminal): string[] {
-  const beside = terminal.pictures === 'none' ? 0 : WIDTH;
-  const room = Math.max(40, Math.min(120, process.stdout.columns ?? 100) - beside);
+  const room = roomBeside(terminal, process.stdout.columns);
   const before = ' '.repeat(20);
   return [
     ...wrap(result.truth, room).map((part) => paint(terminal, 'bold', part)),

@@ -48,7 +48,11 @@ export const percent = (share: number): string => `${(100 * share).toFixed(1)} %
 const COLUMNS = 16;
 const ROWS = COLUMNS / 2; // a cell is about twice as high as wide
 /** Columns of a picture and the gap to the text beside it. */
-export const WIDTH = COLUMNS + 2;
+const WIDTH = COLUMNS + 2;
+
+/** Columns of the text beside a picture, of those of the terminal. */
+export const roomBeside = ({ pictures }: Terminal, columns = 100): number =>
+  Math.max(40, Math.min(120, columns) - (pictures === 'none' ? 0 : WIDTH));
 
 /** Lines of text with a picture on their left, as far as the terminal can. */
 export async function beside(image: Pixels, lines: readonly string[], { pictures }: Terminal): Promise<string> {

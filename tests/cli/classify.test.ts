@@ -251,6 +251,7 @@ describe('start', () => {
       expect(lines[end + 3]).toMatch(/^tessera-llava, .* describes them and answers:$/);
       const told = lines.findIndex((one) => /^\d+ of 12 right, to the letter, in /.test(one));
       expect(told).toBeGreaterThan(end);
+      expect(Math.max(...lines.slice(end + 3, told).map((one) => one.length))).toBeLessThanOrEqual(100);
       const circle = lines.slice(told + 2).join('\n');
       expect(circle).toMatch(/^\nAnd the circle closes: tessera-diffusion draws from words, .*\n/);
       for (const [thing, how] of [
