@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { ModelCase } from '../cases.ts';
 import { LEVEL } from '../models.ts';
+import { throughUNet, upDecoder } from './diffusion-walk.ts';
 import { attention as attend, gelu, layerNorm, linearOf, type T, type Weights } from './tfjs-parts.ts';
 
 const silu = (x: T): T => tf.mul(x, tf.sigmoid(x));
@@ -64,59 +65,25 @@ export function unetLevel() {
   };
 }
 
-export function unetStep({ config: c }: ModelCase) {
+export function unetStep(model: ModelCase) {
+  const { norm_num_groups, norm_eps, attention_head_dim } = model.config;
   return (w: Weights, sample: T, time: T, context: T): T => {
-    const { linear, conv, activated, resnet, upsample, transformer } = layers(
-      w,
-      c.norm_num_groups,
-      c.norm_eps,
-      c.attention_head_dim,
-    );
-    const down: string[] = c.down_block_types;
-    const up: string[] = c.up_block_types;
-    const count: number = c.layers_per_block;
-    const temb = silu(linear('time_embedding.linear_2', silu(linear('time_embedding.linear_1', time))));
-    const layer = (at: string, j: number, type: string, y: T) => {
-      const h = resnet(`${at}.resnets.${j}`, y, temb);
-      return type.startsWith('CrossAttn') ? transformer(`${at}.attentions.${j}`, h, context) : h;
-    };
-    let x = conv('conv_in', sample);
-    const states = [x];
-    for (const [i, type] of down.entries()) {
-      const at = `down_blocks.${i}`;
-      for (let j = 0; j < count; j++) {
-        x = layer(at, j, type, x);
-        states.push(x);
-      }
-      if (i === down.length - 1) continue;
-      x = conv(`${at}.downsamplers.0.conv`, x, 2);
-      states.push(x);
-    }
-    x = transformer('mid_block.attentions.0', resnet('mid_block.resnets.0', x, temb), context);
-    x = resnet('mid_block.resnets.1', x, temb);
-    for (const [i, type] of up.entries()) {
-      const at = `up_blocks.${i}`;
-      for (let j = 0; j <= count; j++) x = layer(at, j, type, tf.concat([x, states.pop()], 3));
-      if (i < up.length - 1) x = upsample(`${at}.upsamplers.0`, x);
-    }
-    return conv('conv_out', activated('conv_norm_out', x));
+    const of = layers(w, norm_num_groups, norm_eps, attention_head_dim);
+    const temb = silu(of.linear('time_embedding.linear_2', silu(of.linear('time_embedding.linear_1', time))));
+    const beside = (x: T, state: T): T => tf.concat([x, state], 3);
+    return throughUNet(model, { ...of, beside, again: (x) => x }, sample, temb, context);
   };
 }
 
-export function vaeDecode({ config: c }: ModelCase) {
-  const levels: number = c.block_out_channels.length;
+export function vaeDecode(model: ModelCase) {
   return (w: Weights, z: T): T => {
-    const { conv, group, activated, resnet, upsample, tokens, attention } = layers(w, c.norm_num_groups ?? 32, 1e-6);
+    const of = layers(w, model.config.norm_num_groups ?? 32, 1e-6);
+    const { conv, group, resnet, tokens, attention } = of;
     let x = resnet('decoder.mid_block.resnets.0', conv('decoder.conv_in', conv('post_quant_conv', z)));
     const middle = 'decoder.mid_block.attentions.0';
     const t = tokens(group(`${middle}.group_norm`, x));
     x = tf.add(x, tf.reshape(attention(middle, t, t), x.shape));
     x = resnet('decoder.mid_block.resnets.1', x);
-    for (let i = 0; i < levels; i++) {
-      const at = `decoder.up_blocks.${i}`;
-      for (let j = 0; j <= c.layers_per_block; j++) x = resnet(`${at}.resnets.${j}`, x);
-      if (i < levels - 1) x = upsample(`${at}.upsamplers.0`, x);
-    }
-    return conv('decoder.conv_out', activated('decoder.conv_norm_out', x));
+    return upDecoder(model, of, x);
   };
 }

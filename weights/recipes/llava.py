@@ -8,7 +8,6 @@ A GPU is used where there is one; checkpoints go to OUT/../llava.pt.
 import argparse
 import json
 import random
-import time
 from pathlib import Path
 
 import numpy as np
